@@ -1,0 +1,46 @@
+"""Stochastic depth drawn for the global batch and sliced, so that any number of ranks drops the same paths."""
+
+import numpy as np
+import torch
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+
+class GlobalDropPath(DropPath):
+    """timm's DropPath that can be handed the factors of the present samples instead of drawing them.
+
+    Without factors (`factors is None`) it draws from torch's generator like its parent.
+    """
+
+    factors: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale each sample's residual (B, ...) by its factor: 0, or 1 / keep probability."""
+        if not self.training or self.factors is None:
+            return super().forward(x)
+        if len(self.factors) != len(x):
+            raise ValueError(f"drop path was drawn for {len(self.factors)} samples, but the batch has {len(x)}")
+        return x * self.factors.to(x).view(-1, *[1] * (x.ndim - 1))
+
+
+def replace_drop_path(model: nn.Module) -> None:
+    """Turn every DropPath of a model into a GlobalDropPath, in place."""
+    for module in model.modules():
+        if type(module) is DropPath:
+            module.__class__ = GlobalDropPath
+
+
+def draw_drop_path(model: nn.Module, generator: np.random.Generator, global_batch: int, rows: slice) -> None:
+    """Draw every layer's drops for `global_batch` samples and keep those of `rows` (this rank's micro-batch)."""
+    for module in model.modules():
+        if isinstance(module, GlobalDropPath):
+            keep = 1.0 - module.drop_prob
+            factors = (generator.random(global_batch) < keep) / keep
+            module.factors = torch.from_numpy(factors[rows])
+
+
+def forget_drop_path(model: nn.Module) -> None:
+    """Let every layer draw for itself again."""
+    for module in model.modules():
+        if isinstance(module, GlobalDropPath):
+            module.factors = None

@@ -1,0 +1,21 @@
+"""What watches a task or keeps its run directory; may read a task, never the reverse."""
+
+from evax.callbacks.checkpointing import AtomicCheckpointIO, Checkpointing
+from evax.callbacks.feature_probe import FeatureProbe
+from evax.callbacks.metrics_csv import MetricsCsv
+from evax.callbacks.non_finite import NonFiniteGuard
+from evax.callbacks.pictures import Pictures
+from evax.callbacks.preemption import Preempted, Preemption
+from evax.callbacks.progress import Progress
+
+__all__ = [
+    "AtomicCheckpointIO",
+    "Checkpointing",
+    "FeatureProbe",
+    "MetricsCsv",
+    "NonFiniteGuard",
+    "Pictures",
+    "Preempted",
+    "Preemption",
+    "Progress",
+]

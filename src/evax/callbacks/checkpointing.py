@@ -1,0 +1,134 @@
+"""When to write a checkpoint and which to keep; how is the business of `evax.checkpoints.files`."""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from evax.checkpoints.atomic import CheckpointWriteError
+from evax.checkpoints.files import has_room, prune, read_checkpoint, sha256_of, step_file, write_checkpoint
+from evax.checkpoints.index import Entry, record
+
+log = logging.getLogger(__name__)
+
+BEST = "best.ckpt"
+FOLDER = "checkpoints"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's door to checkpoint files: atomic writes, CRC-checked reads, plain types only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write atomically; raises CheckpointWriteError and keeps the old file."""
+        write_checkpoint(checkpoint, path)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read with checks; damaged or unsafe files are refused by name."""
+        return read_checkpoint(path)
+
+
+class Checkpointing(Checkpoint):
+    """Writes `checkpoints/step-000123.ckpt` (the newest `keep` stay), `best.ckpt` and `checkpoints/index.json`.
+
+    A step file is written every `every_n_steps` optimizer steps and after every `every_n_epochs`-th epoch; `best`
+    follows the validation metric `monitor`. Nothing outside the run directory is ever touched. A failed write
+    keeps what was there and is tolerated `max_failures` times in a row.
+    """
+
+    def __init__(
+        self,
+        *,
+        monitor: str,
+        maximise: bool = True,
+        every_n_steps: int | None = None,
+        every_n_epochs: int = 1,
+        keep: int = 3,
+        max_failures: int = 3,
+    ) -> None:
+        if keep < 1:
+            raise ValueError(f"callbacks.checkpointing.keep={keep} must be at least 1")
+        self.monitor, self.sign = monitor, 1 if maximise else -1
+        self.every_n_steps, self.every_n_epochs, self.keep = every_n_steps, every_n_epochs, keep
+        self.max_failures, self.failures = max_failures, 0
+        self.best: float | None = None
+        self.saved_step, self._has_validated = -1, False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the run directory from the trainer."""
+        self.run_dir = Path(trainer.default_root_dir)
+        self.folder = self.run_dir / FOLDER
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse to start on a disk that cannot hold the kept checkpoints (weights and two Adam moments)."""
+        num_bytes = 3 * sum(p.numel() * p.element_size() for p in pl_module.parameters())
+        if not has_room(self.folder, num_bytes, self.keep + 1):
+            raise CheckpointWriteError(
+                f"{self.run_dir} has no room for {self.keep + 1} checkpoints of {num_bytes / 1e6:.0f} MB; "
+                "free space, or set paths.runs to another disk"
+            )
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save inside an epoch, at optimizer steps; the last step waits for validation."""
+        step = trainer.global_step
+        is_due = self.every_n_steps is not None and step % self.every_n_steps == 0 and step > 0
+        if is_due and step != self.saved_step and not trainer.is_last_batch:
+            self.save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The monitored metric is fresh."""
+        self._has_validated = True
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save after validation, and keep the best."""
+        metric = trainer.callback_metrics.get(self.monitor)
+        if self._has_validated and metric is None:
+            raise ValueError(
+                f"callbacks.checkpointing.monitor={self.monitor} was not recorded; "
+                f"choose one of {', '.join(sorted(trainer.callback_metrics))}"
+            )
+        improved = self._has_validated and self._is_better(float(metric))
+        self._has_validated = False
+        if improved:
+            self.best = float(metric)
+        is_last = trainer.current_epoch + 1 == trainer.max_epochs
+        if (trainer.current_epoch + 1) % self.every_n_epochs == 0 or is_last or improved:
+            self.save(trainer, is_best=improved)
+
+    def _is_better(self, metric: float) -> bool:
+        return math.isfinite(metric) and (self.best is None or self.sign * metric > self.sign * self.best)
+
+    def save(self, trainer: Trainer, *, is_best: bool = False) -> None:
+        """Write the step file now, on all ranks together; also as `best.ckpt` if it is the best."""
+        step = trainer.global_step
+        self.saved_step = step
+        try:
+            self._write(trainer, self.folder / step_file(step), step)
+            if is_best:
+                self._write(trainer, self.run_dir / BEST, step)
+            self.failures = 0
+        except CheckpointWriteError as error:
+            self.failures += 1
+            log.warning("%s (%d of %d tolerated in a row)", error, self.failures, self.max_failures)
+            if self.failures > self.max_failures:
+                raise
+
+    def _write(self, trainer: Trainer, path: Path, step: int) -> None:
+        trainer.save_checkpoint(path)
+        if trainer.is_global_zero:
+            record(path.parent, Entry(path.name, step, sha256_of(path), self.best))
+            if path.parent == self.folder:
+                prune(self.folder, self.keep)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far, so that a resumed run does not overwrite a better `best.ckpt`."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the best value of the interrupted run."""
+        self.best = state_dict["best"]

@@ -1,0 +1,101 @@
+"""What frozen features are worth while pre-training runs: linear probe, nearest neighbours, and rank."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from evax.data.labels import resolve_labels
+from evax.data.module import PackDataModule
+from evax.data.pixels import to_unit
+from evax.evaluation.auroc import auroc_per_class, macro
+from evax.evaluation.features import extract_features, pooled
+from evax.evaluation.knn import knn_scores
+from evax.evaluation.probe import LinearProbe
+from evax.evaluation.rank import rankme
+from evax.tasks.mim import MaskedImageModeling
+
+TOKENS_PER_FILM = 8
+
+
+class FeatureProbe(Callback):
+    """Fits on the pack's `train` films, scores its `val` films, every `every_n_epochs` and before the first step.
+
+    Records `val/linear_auroc`, `val/knn_auroc` (macro over the findings that can be scored), `val/feature_rank`
+    and `val/target_rank` (RankMe of a fixed sample of patch tokens). It never reads test films.
+    """
+
+    def __init__(
+        self,
+        *,
+        every_n_epochs: int = 5,
+        max_films: int = 2000,
+        strength: float = 0.01,
+        num_neighbors: int = 20,
+    ) -> None:
+        self.every_n_epochs, self.max_films = every_n_epochs, max_films
+        self.strength, self.num_neighbors = strength, num_neighbors
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The random initialisation is the floor of every curve."""
+        if trainer.global_step == 0:
+            self._record(trainer, pl_module)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Probe after every k-th epoch, and after the last."""
+        epoch = trainer.current_epoch + 1
+        if not trainer.sanity_checking and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs):
+            self._record(trainer, pl_module)
+
+    def _record(self, trainer: Trainer, task: LightningModule) -> None:
+        scores: dict[str, float] = {}
+        if trainer.is_global_zero:
+            was_training = task.training
+            task.eval()
+            scores = self._scores(trainer.datamodule, task)
+            task.train(was_training)
+        scores = trainer.strategy.broadcast(scores)
+        assert isinstance(task, MaskedImageModeling)
+        task.record({f"val/{name}": value for name, value in scores.items()})
+
+    def _scores(self, data: PackDataModule, task: Any) -> dict[str, float]:
+        train = self._features(data, task, data.rows("train")[: self.max_films])
+        val = self._features(data, task, data.rows("val")[: self.max_films])
+        targets, is_known = resolve_labels(data.pack.labels, data.pack.findings)
+        bank, queries = (
+            (train[0], targets[train[1]], is_known[train[1]]),
+            (val[0], targets[val[1]], is_known[val[1]]),
+        )
+        neighbors = min(self.num_neighbors, len(train[0]))
+        linear = LinearProbe(self.strength).fit(*bank).scores(queries[0])
+        nearest = knn_scores(bank[0], bank[1], queries[0], bank[2], num_neighbors=neighbors)
+        ranks = self._ranks(data, task, data.rows("val")[:256])
+        return {
+            "linear_auroc": macro(auroc_per_class(linear, *queries[1:])).value,
+            "knn_auroc": macro(auroc_per_class(nearest, *queries[1:])).value,
+        } | ranks
+
+    def _features(
+        self, data: PackDataModule, task: Any, rows: Int[np.ndarray, "N"]
+    ) -> tuple[Float32[np.ndarray, "N D"], Int[np.ndarray, "N"]]:
+        dataset = data.dataset(rows, mask=False)
+        batches = data.local_loader(dataset)
+        features = extract_features(pooled(task.backbone), batches, task.device)
+        return features.values, features.rows
+
+    @torch.inference_mode()
+    def _ranks(self, data: PackDataModule, task: Any, rows: Int[np.ndarray, "N"]) -> dict[str, float]:
+        """RankMe over the same few patches of every film, for the student's tokens and the targets."""
+        chosen = np.linspace(0, data.grid[0] * data.grid[1] - 1, TOKENS_PER_FILM).round().astype(int)
+        sampled: dict[str, list[Float[np.ndarray, "K D"]]] = {"feature_rank": [], "target_rank": []}
+        for batch in data.local_loader(data.dataset(rows, mask=False)):
+            images = to_unit(batch["image"].to(task.device))
+            tokens = {
+                "feature_rank": task.backbone.forward_tokens(task.student_input(images)),
+                "target_rank": task.target(images),
+            }
+            for name, values in tokens.items():
+                sampled[name].append(values[:, chosen].flatten(0, 1).float().cpu().numpy())
+        return {name: rankme(np.concatenate(values)) for name, values in sampled.items()}

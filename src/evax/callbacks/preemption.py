@@ -1,0 +1,67 @@
+"""SIGTERM and Ctrl-C: finish the optimizer step, write a checkpoint, end."""
+
+import logging
+import signal
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from evax.callbacks.checkpointing import Checkpointing
+
+log = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Preempted(SystemExit):
+    """The run was told to stop and has written a checkpoint; exit code 143, as a shell expects of SIGTERM."""
+
+    def __init__(self) -> None:
+        super().__init__(143)
+
+
+class Preemption(Checkpoint):
+    """Replaces Lightning's handlers, which exit 0, or save between two optimizer statements.
+
+    It is a Checkpoint to Lightning so that it runs after callbacks that change weights, such as averages. A flag
+    is set in the handler and read at the end of an optimizer step, where all ranks agree on it.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over the signals; Lightning restores the former handlers when it ends."""
+        for number in SIGNALS:
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and leave if any rank was asked to; only between optimizer steps."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.is_last_batch:
+            return
+        asked = self.asked
+        if trainer.world_size > 1:
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if asked:
+            self._leave(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The last step of an epoch is saved after its validation."""
+        if trainer.world_size > 1:
+            self.asked = trainer.strategy.reduce_boolean_decision(self.asked, all=False)
+        if self.asked:
+            self._leave(trainer)
+
+    def _leave(self, trainer: Trainer) -> None:
+        for callback in trainer.callbacks:
+            if isinstance(callback, Checkpointing) and callback.saved_step != trainer.global_step:
+                callback.save(trainer)
+        log.warning("told to stop: checkpoint of step %d is written", trainer.global_step)
+        raise Preempted

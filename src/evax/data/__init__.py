@@ -1,0 +1,1 @@
+"""From public data sets to batches: sources, packs, samples; no models."""

@@ -1,0 +1,234 @@
+"""From finished shards to a pack: the table, the lists of what was refused, and the manifest."""
+
+import csv
+import hashlib
+import importlib.metadata
+import io
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL
+import pyarrow as pa
+
+from evax.data.atomic import write_atomically
+from evax.data.film import Film, Refusal
+from evax.data.framing import Fit
+from evax.data.index import build_index, label_column, parquet_bytes, schemes_of
+from evax.data.leakage import LeakageError, crossing
+from evax.data.manifest import DUPLICATES, INDEX, QUARANTINE, Manifest, write_manifest
+from evax.data.shards import Row, Shard, rows_path
+from evax.data.sources.base import Source
+from evax.data.splits import IN_TWO_SPLITS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the content of a pack, and the share of refused items that it may have."""
+
+    source: Source
+    size: int
+    fit: Fit
+    shard_size: int
+    max_quarantine: float
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What `prepare` did: counts only, no names.
+
+    `films` are in the pack, of `items` rows and files of the source; this call read `decoded` of them.
+    `reasons` counts the quarantined items by reason. An unusable pack must end the program with an error.
+    """
+
+    folder: Path
+    films: int
+    items: int
+    decoded: int
+    duplicates: int
+    reasons: dict[str, int]
+    max_quarantine: float
+    usable: bool
+
+    @property
+    def quarantined(self) -> int:
+        """How many rows and files of the source are refused."""
+        return sum(self.reasons.values())
+
+    def __str__(self) -> str:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.reasons.items()))
+        line = f"{self.films} films in {self.folder}, {self.quarantined} of {self.items} items quarantined"
+        line += f" ({reasons})" if reasons else ""
+        if self.usable:
+            return line
+        return (
+            f"{line}: above max_quarantine={self.max_quarantine:g}, so the pack is unusable; fix what "
+            f"{QUARANTINE} lists or raise max_quarantine, and run the same command again"
+        )
+
+
+def assemble(
+    folder: Path,
+    settings: Settings,
+    films: Sequence[Film],
+    shards: Sequence[Shard],
+    refusals: Sequence[Refusal],
+    *,
+    items: int,
+    decoded: int,
+) -> PrepareReport:
+    """Write everything but the shards; the manifest comes last and makes the folder a pack."""
+    rows = [row for shard in shards for row in shard.rows]
+    kept = [films[row.position] for row in rows]
+    stop_at_crossing(folder, settings, kept, [row.pixel_sha256 for row in rows], "picture", refusals)
+    _write_refusals(folder, refusals)
+    duplicates = _write_duplicates(folder, kept, rows)
+    index = build_index(kept, rows, settings.source.findings, settings.size, settings.fit)
+    content = parquet_bytes(index)
+    write_atomically(folder / INDEX, content)
+    mean, std = _moments(shards, len(rows) * settings.size**2)
+    manifest = Manifest(
+        source=settings.source.name,
+        version=settings.source.version,
+        share=settings.source.share,
+        fingerprint=settings.source.fingerprint(),
+        findings=list(settings.source.findings),
+        size=settings.size,
+        fit=settings.fit,
+        shard_size=settings.shard_size,
+        mean=mean,
+        std=std,
+        counts={**_counts(index, kept, settings.source.findings), "duplicates": duplicates},
+        masks=_masks(shards),
+        shards=[{"rows": len(shard.rows), "files": shard.files} for shard in shards],
+        index_sha256=hashlib.sha256(content).hexdigest(),
+        items=items,
+        quarantined=len(refusals),
+        max_quarantine=settings.max_quarantine,
+        usable=bool(rows) and len(refusals) <= settings.max_quarantine * items,
+        tools=tool_versions(),
+    )
+    _remove_leftovers(folder, manifest)
+    write_manifest(folder, manifest)
+    reasons = Counter(refusal.reason for refusal in refusals)
+    return PrepareReport(
+        folder, len(rows), items, decoded, duplicates, dict(reasons), settings.max_quarantine, manifest.usable
+    )
+
+
+def stop_at_doubly_listed(folder: Path, settings: Settings, refusals: Sequence[Refusal]) -> None:
+    """Raise LeakageError if the source found a film in two splits of a scheme."""
+    leaks = sum(refusal.reason == IN_TWO_SPLITS for refusal in refusals)
+    if leaks:
+        _write_refusals(folder, refusals)
+        raise LeakageError(
+            f"{settings.source.name}: the split lists put {leaks} film(s) into more than one split; "
+            f"{folder / QUARANTINE} lists them: correct the split lists and run prepare again"
+        )
+
+
+def stop_at_crossing(
+    folder: Path,
+    settings: Settings,
+    films: Sequence[Film],
+    keys: Sequence[str],
+    kind: str,
+    refusals: Sequence[Refusal],
+) -> None:
+    """Raise LeakageError if a scheme puts a key (of each film: its patient or picture) into two splits.
+
+    The films concerned are named in quarantine.csv only.
+    """
+    for scheme in schemes_of(films):
+        splits = [film.splits.get(scheme, "") for film in films]
+        crossed = crossing(keys, splits)
+        if not crossed:
+            continue
+        leaks = [
+            Refusal(film.image_id, f"{kind}_in_two_splits", f"{scheme}: {key} is in {' and '.join(crossed[key])}")
+            for film, key in zip(films, keys, strict=True)
+            if key in crossed
+        ]
+        _write_refusals(folder, [*refusals, *leaks])
+        raise LeakageError(
+            f"{settings.source.name}: split scheme {scheme} puts {len(crossed)} {kind}(s) into more than one "
+            f"split; {folder / QUARANTINE} lists the {len(leaks)} films: correct the split lists or remove "
+            "those films, and run prepare again"
+        )
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of what the pixels depend on."""
+    return {
+        "evax": importlib.metadata.version("evax"),
+        "numpy": np.__version__,
+        "cv2": cv2.__version__,
+        "pillow": PIL.__version__,
+    }
+
+
+def _moments(shards: Sequence[Shard], count: int) -> tuple[float, float]:
+    """Mean and standard deviation of all pixels / 255, from exact sums."""
+    if not count:
+        return 0.0, 0.0
+    total = sum(shard.total for shard in shards)
+    variance = (sum(shard.total_squares for shard in shards) * count - total**2) / count**2
+    return total / count / 255, math.sqrt(variance) / 255
+
+
+def _counts(index: pa.Table, films: Sequence[Film], findings: Sequence[str]) -> dict[str, Any]:
+    splits = {
+        scheme: dict(sorted(Counter(film.splits[scheme] for film in films if scheme in film.splits).items()))
+        for scheme in schemes_of(films)
+    }
+    return {
+        "films": len(films),
+        "patients": len({film.patient_id for film in films}),
+        "splits": splits,
+        "positives": {finding: int((index[label_column(finding)].to_numpy() == 1).sum()) for finding in findings},
+    }
+
+
+def _masks(shards: Sequence[Shard]) -> list[str]:
+    sets = {tuple(shard.masks) for shard in shards if shard.rows}
+    if len(sets) > 1:
+        raise ValueError(f"a source must give each film the same masks, not {sorted(sets)}")
+    return list(sets.pop()) if sets else []
+
+
+def _write_refusals(folder: Path, refusals: Iterable[Refusal]) -> None:
+    _write_csv(folder / QUARANTINE, Refusal._fields, refusals)
+
+
+def _write_duplicates(folder: Path, films: Sequence[Film], rows: Sequence[Row]) -> int:
+    """List the films that show the same picture as another; returns how many could go."""
+    same: defaultdict[str, list[str]] = defaultdict(list)
+    for film, row in zip(films, rows, strict=True):
+        same[row.pixel_sha256].append(film.image_id)
+    groups = [(digest, names) for digest, names in same.items() if len(names) > 1]
+    lines = [(name, digest) for digest, names in groups for name in names]
+    _write_csv(folder / DUPLICATES, ("image_id", "pixel_sha256"), lines)
+    return sum(len(names) - 1 for _, names in groups)
+
+
+def _write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines)
+    # file names may hold bytes that are no UTF-8
+    write_atomically(path, buffer.getvalue().encode(errors="backslashreplace"))
+
+
+def _remove_leftovers(folder: Path, manifest: Manifest) -> None:
+    """Remove files of earlier settings and of killed runs."""
+    wanted = {*manifest.files, *(rows_path(folder, number).name for number in range(len(manifest.shards)))}
+    for pattern in ("pixels-*.npy", "masks-*.npy", "rows-*.json", ".*.tmp"):
+        for path in folder.glob(pattern):
+            if path.name not in wanted:
+                path.unlink()

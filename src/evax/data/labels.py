@@ -1,0 +1,73 @@
+"""Label policies: what an uncertain or unmentioned finding means to the loss and the metrics."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int8
+
+PRESENT, ABSENT, UNCERTAIN, NOT_MENTIONED = 1, 0, -1, -2
+
+Uncertain = Literal["zeros", "ones", "ignore", "smooth"]
+Missing = Literal["zeros", "ignore"]
+
+# Middle of the range [0.55, 0.85] from which U-Ones with label smoothing (Pham et al. 2021) draws its targets
+SMOOTH_TARGET = 0.7
+_UNCERTAIN_TARGETS = {"zeros": 0.0, "ones": 1.0, "smooth": SMOOTH_TARGET}
+
+
+class Targets(NamedTuple):
+    """Targets in {0, 1} (0.7 where smoothed) and whether each is known; an unknown target is 0."""
+
+    targets: Float32[np.ndarray, "N C"]
+    is_known: Bool[np.ndarray, "N C"]
+
+
+def resolve_labels(
+    labels: Int8[np.ndarray, "N C"],
+    findings: Sequence[str],
+    uncertain: Uncertain | Literal["per_class"] = "ignore",
+    missing: Missing = "zeros",
+    per_class: Mapping[str, Uncertain] | None = None,
+) -> Targets:
+    """Turn labels (1 present, 0 absent, -1 uncertain, -2 not mentioned) into targets and their mask.
+
+    `uncertain="per_class"` reads the policy of each finding from `per_class`, which must name them all.
+    """
+    _check_values(labels, findings)
+    policies = _policies(findings, uncertain, per_class)
+    if missing not in ("zeros", "ignore"):
+        raise ValueError(f"missing={missing} is unknown; use zeros or ignore")
+    targets = (labels == PRESENT).astype(np.float32)
+    is_known = labels >= ABSENT
+    for column, policy in enumerate(policies):
+        if policy != "ignore":
+            rows = labels[:, column] == UNCERTAIN
+            targets[rows, column] = _UNCERTAIN_TARGETS[policy]
+            is_known[rows, column] = True
+    if missing == "zeros":
+        is_known |= labels == NOT_MENTIONED
+    return Targets(targets, is_known)
+
+
+def _check_values(labels: Int8[np.ndarray, "N C"], findings: Sequence[str]) -> None:
+    if labels.shape[1] != len(findings):
+        raise ValueError(f"{labels.shape[1]} label columns do not match {len(findings)} findings")
+    is_bad = (labels > PRESENT) | (labels < NOT_MENTIONED)
+    if is_bad.any():
+        row, column = np.argwhere(is_bad)[0]
+        raise ValueError(f"label {labels[row, column]} of {findings[column]} is none of 1, 0, -1, -2")
+
+
+def _policies(findings: Sequence[str], uncertain: str, per_class: Mapping[str, str] | None) -> list[str]:
+    if uncertain == "per_class":
+        unnamed = [name for name in findings if name not in (per_class or {})]
+        if unnamed or per_class is None:
+            raise ValueError(f"uncertain=per_class needs a policy for {', '.join(unnamed)}")
+        policies = [per_class[name] for name in findings]
+    else:
+        policies = [uncertain] * len(findings)
+    unknown = sorted(set(policies) - {*_UNCERTAIN_TARGETS, "ignore"})
+    if unknown:
+        raise ValueError(f"uncertain={unknown[0]} is unknown; use zeros, ones, ignore, smooth or per_class")
+    return policies

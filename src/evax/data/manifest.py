@@ -1,0 +1,95 @@
+"""The manifest of a pack: what is in it, where from, and the checksums that identify it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from evax.data.atomic import write_atomically
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+INDEX = "index.parquet"
+QUARANTINE = "quarantine.csv"
+DUPLICATES = "duplicates.csv"
+
+
+class PackError(Exception):
+    """A pack that cannot be used; one line that names the folder and the fix."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The fields of manifest.json.
+
+    `mean` and `std` are of pixels / 255 over all films. `counts` holds films, patients, duplicates, films by
+    scheme and split, and positives by finding. `shards` lists the films of each shard and the sha256 of its
+    files. `quarantined` of `items` rows and files of the source were refused; `usable` says whether that is
+    within `max_quarantine`.
+    """
+
+    source: str
+    version: str
+    share: str
+    fingerprint: str
+    findings: list[str]
+    size: int
+    fit: str
+    shard_size: int
+    mean: float
+    std: float
+    counts: dict[str, Any]
+    masks: list[str]
+    shards: list[dict[str, Any]]
+    index_sha256: str
+    items: int
+    quarantined: int
+    max_quarantine: float
+    usable: bool
+    tools: dict[str, str]
+    format: int = FORMAT
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The sha256 of every file that holds pixels, masks or the table."""
+        checksums = {INDEX: self.index_sha256}
+        for shard in self.shards:
+            checksums |= shard["files"]
+        return checksums
+
+    @property
+    def digest(self) -> str:
+        """Identifies the content: equal for equal films, labels and splits in equal order."""
+        lines = "".join(f"{name} {digest}\n" for name, digest in sorted(self.files.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json: the act that makes a folder a pack."""
+    write_atomically(folder / MANIFEST, (json.dumps(asdict(manifest), indent=1) + "\n").encode())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read manifest.json; PackError if the folder is no pack of this format."""
+    try:
+        fields = json.loads((folder / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        state = "is not finished" if any(folder.glob("rows-*.json")) else "is missing"
+        raise PackError(
+            f"the pack at {folder} {state}: run `python prepare.py data={folder.name}` with the folder of "
+            "your download as raw_dir=..."
+        ) from None
+    except ValueError:
+        raise PackError(f"{folder / MANIFEST} is damaged: delete it and {prepare_again(folder.name)}") from None
+    if fields.get("format") != FORMAT:
+        raise PackError(
+            f"the pack at {folder} has format {fields.get('format')}, this version reads {FORMAT}: "
+            f"delete the folder and {prepare_again(fields.get('source', folder.name))}"
+        )
+    return Manifest(**fields)
+
+
+def prepare_again(source: str) -> str:
+    """The command that makes or repairs a pack, as the end of an error message."""
+    return f"run `python prepare.py data={source}` again"

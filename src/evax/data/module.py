@@ -1,0 +1,179 @@
+"""Packs as Lightning data: which rows train, validate and test, and in what order they come."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from evax.data.dataset import Masking, PackDataset
+from evax.data.keyed_random import Stream, keyed_generator
+from evax.data.leakage import check_gate, cohort
+from evax.data.pack import Pack
+from evax.data.sampler import EvaluationBatchSampler, ResumableBatchSampler, accumulation
+from evax.data.transforms import Crop, RandomCropFlip
+
+
+class ResumeError(RuntimeError):
+    """A resumed run would see other samples than the run it continues."""
+
+
+class PackDataModule(LightningDataModule):
+    """Films of one pack.
+
+    `split` names a scheme of the pack, `fit_on` its splits that train, `fraction` the share of training patients
+    (nested: a smaller fraction is a subset of a larger one). `batch_size` is global; `per_device_batch` (default:
+    all of a device's share) decides accumulation and changes no result. `masking` hides patches of the
+    student's grid. Subclasses name one data set.
+    """
+
+    def __init__(
+        self,
+        *,
+        pack: str | Path,
+        image_size: int,
+        batch_size: int,
+        seed: int,
+        split: str = "official",
+        fit_on: Sequence[str] = ("train",),
+        fraction: float = 1.0,
+        crop: Crop | None = None,
+        masking: Masking | None = None,
+        patch_size: int = 16,
+        per_device_batch: int | None = None,
+        num_workers: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 < fraction <= 1:
+            raise ValueError(f"data.fraction={fraction} must be in (0, 1]")
+        if image_size % patch_size:
+            raise ValueError(f"image_size={image_size} is not a multiple of the patch size {patch_size}")
+        self.pack = Pack(pack)
+        self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
+        self.split, self.fit_on, self.fraction = split, tuple(fit_on), fraction
+        self.crop, self.masking = crop or Crop(), masking
+        self.grid = (image_size // patch_size,) * 2
+        self.per_device_batch, self.num_workers = per_device_batch, num_workers
+        self.train_rows = self._fraction_of(self.rows(*self.fit_on))
+        self.gate = check_gate(cohort(self.pack, split, self.fit_on), [cohort(self.pack, split, ["test"])])
+
+    def rows(self, *splits: str) -> Int[np.ndarray, "R"]:
+        """Rows of the pack in any of the splits, ascending; an empty result is an error naming the scheme."""
+        rows = np.flatnonzero(np.isin(np.asarray(self.pack.split(self.split)), splits))
+        if not len(rows):
+            raise ValueError(
+                f"data.split={self.split} has no films in {', '.join(splits)} in the pack {self.pack.folder}"
+            )
+        return rows
+
+    def _fraction_of(self, rows: Int[np.ndarray, "R"]) -> Int[np.ndarray, "R2"]:
+        patients = np.asarray(self.pack.patient_ids)[rows]
+        unique = np.unique(patients)
+        order = keyed_generator(self.seed, Stream.SPLIT).permutation(len(unique))
+        chosen = unique[order[: max(1, round(self.fraction * len(unique)))]]
+        return rows[np.isin(patients, chosen)]
+
+    def accumulation(self, world_size: int) -> int:
+        """Micro-batches per optimizer step on this many devices; ValueError where the batch does not divide."""
+        return accumulation(self.batch_size, self._micro_batch(world_size), world_size)
+
+    def _micro_batch(self, world_size: int) -> int:
+        return self.per_device_batch or max(1, self.batch_size // world_size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch, the same for any number of devices."""
+        return len(self.train_rows) // self.batch_size
+
+    def dataset(self, rows: Int[np.ndarray, "R"], *, augment: bool = False, mask: bool = True) -> PackDataset:
+        """Samples of `rows`; validation masks are fixed, as of epoch 0."""
+        return PackDataset(
+            self.pack,
+            rows,
+            size=self.image_size,
+            seed=self.seed,
+            crop=RandomCropFlip(self.image_size, self.crop) if augment else None,
+            masking=self.masking if mask else None,
+            grid=self.grid,
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        """Micro-batches of this rank from the optimizer step that the trainer has reached."""
+        sampler = ResumableBatchSampler(
+            len(self.train_rows),
+            seed=self.seed,
+            global_batch=self.batch_size,
+            micro_batch=self._micro_batch(self.trainer.world_size),
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            step=self.trainer.global_step,
+        )
+        return self._loader(self.dataset(self.train_rows, augment=True), sampler)
+
+    def val_dataloader(self) -> DataLoader:
+        """Every validation film once over all ranks."""
+        return self.evaluation_loader(self.dataset(self.rows("val")))
+
+    def evaluation_loader(self, dataset: PackDataset) -> DataLoader:
+        """Every sample once over all ranks, in order, whole films."""
+        world_size = self.trainer.world_size if self.trainer else 1
+        sampler = EvaluationBatchSampler(
+            len(dataset),
+            micro_batch=self._micro_batch(world_size),
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world_size=world_size,
+        )
+        return self._loader(dataset, sampler)
+
+    def local_loader(self, dataset: PackDataset) -> DataLoader:
+        """Every sample on this rank alone, in order, read in the calling process."""
+        sampler = EvaluationBatchSampler(len(dataset), micro_batch=self._micro_batch(1))
+        return DataLoader(dataset, batch_sampler=sampler)
+
+    def _loader(self, dataset: PackDataset, sampler: Any) -> DataLoader:
+        workers = self.num_workers if self.num_workers is not None else self._default_workers()
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=on_gpu,
+        )
+
+    def _default_workers(self) -> int:
+        """None on the CPU, where training needs the cores itself; up to 8 a device otherwise."""
+        on_cpu = self.trainer is None or self.trainer.strategy.root_device.type == "cpu"
+        return 0 if on_cpu else min(8, (os.cpu_count() or 1) // max(1, self.trainer.num_devices))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What decides the order of samples; a resume must agree with it."""
+        return {
+            "seed": self.seed,
+            "num_films": len(self.train_rows),
+            "batch_size": self.batch_size,
+            "pack_digest": self.pack.digest,
+            "split": self.split,
+            "gate": self.gate,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Refuse to go on with other data than the checkpoint's."""
+        for key, now in self.state_dict().items():
+            if key != "gate" and state_dict[key] != now:
+                raise ResumeError(
+                    f"the checkpoint was written with data {key}={state_dict[key]}, but the run now has {now}; "
+                    "restore the pack, or start a new run from these weights with weights=RUN_DIR"
+                )
+
+
+class PhantomData(PackDataModule):
+    """Procedural chest phantoms: a test object, never medical data."""
+
+
+class ChestXray14Data(PackDataModule):
+    """NIH ChestX-ray14 (Wang et al. 2017): 112,120 films, 14 findings, official patient-disjoint test list."""

@@ -1,0 +1,167 @@
+"""Read a pack: memory-mapped films, and their table in flat buffers."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float32, Int8, UInt8
+
+from evax.data.film import Box
+from evax.data.index import label_column, split_column
+from evax.data.manifest import INDEX, QUARANTINE, Manifest, PackError, prepare_again, read_manifest
+from evax.data.shards import PIXELS, digest_file, mask_kind, npy_header, shard_file
+
+
+class Pack:
+    """The films of one source, ready for training: `len(pack)` rows in the order of the source's table.
+
+    `labels` are 1 present, 0 absent, -1 uncertain, -2 not mentioned, with a column for each of `findings`.
+    `mean` and `std` are of pixels / 255. A pack pickles as its folder's name, and opens its files only when a
+    process first reads from them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.manifest = read_manifest(self.folder)
+        _check_usable(self.folder, self.manifest)
+        _check_files(self.folder, self.manifest)
+        table = pq.read_table(self.folder / INDEX)
+        self._starts = np.cumsum([0, *(shard["rows"] for shard in self.manifest.shards)])
+        if table.num_rows != self._starts[-1]:
+            raise PackError(
+                f"{self.folder / INDEX} has {table.num_rows} rows for {self._starts[-1]} films: "
+                f"{prepare_again(self.manifest.source)}"
+            )
+        self._table = table
+        self._maps: dict[str, UInt8[np.ndarray, "n H W"]] = {}
+        self.image_ids = self.column("image_id")
+        self.patient_ids = self.column("patient_id")
+        self.views = self.column("view")
+        self.sexes = self.column("sex")
+        self.ages: Float32[np.ndarray, " N"] = self.column("age")
+        columns = [self.column(label_column(finding)) for finding in self.findings]
+        self.labels: Int8[np.ndarray, "N C"] = (
+            np.stack(columns, axis=1) if columns else np.empty((len(self), 0), np.int8)
+        )
+
+    def __reduce__(self) -> tuple[type["Pack"], tuple[Path]]:
+        return Pack, (self.folder,)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Names of the label columns, in order."""
+        return tuple(self.manifest.findings)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square films in pixels."""
+        return self.manifest.size
+
+    @property
+    def mean(self) -> float:
+        """Mean of all pixels, in 0..1."""
+        return self.manifest.mean
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of all pixels, in 0..1."""
+        return self.manifest.std
+
+    @property
+    def share(self) -> str:
+        """ "public", or "credentialed" when pixels and ids must never leave the machine."""
+        return self.manifest.share
+
+    @property
+    def digest(self) -> str:
+        """The sha256 that identifies the content of the pack."""
+        return self.manifest.digest
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """The names that `split` knows."""
+        prefix = split_column("")
+        return tuple(name.removeprefix(prefix) for name in self._table.column_names if name.startswith(prefix))
+
+    def split(self, scheme: str) -> np.ndarray:
+        """The split (N,) of each row under a scheme: "train", "val", "test", or "" for a film outside it."""
+        if scheme not in self.schemes:
+            known = ", ".join(self.schemes) or "none"
+            raise ValueError(f"split={scheme} is unknown to the pack at {self.folder}; it has: {known}")
+        return self.column(split_column(scheme))
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of the index as a flat NumPy array (N,)."""
+        column = self._table[name]
+        if pa.types.is_string(column.type):
+            return np.array(column.to_pylist(), np.str_)
+        return column.to_numpy()
+
+    def boxes(self, row: int) -> tuple[Box, ...]:
+        """The boxes of a film in unit coordinates of its frame."""
+        return tuple(Box(**box) for box in self._table["boxes"][row].as_py())
+
+    def image(self, row: int) -> UInt8[np.ndarray, "H W"]:
+        """A copy of a film's pixels, 0 black to 255 white."""
+        return self._read(PIXELS, row)
+
+    def mask(self, name: str, row: int) -> UInt8[np.ndarray, "H W"]:
+        """A copy of a film's mask `name`; its values are the source's."""
+        if name not in self.manifest.masks:
+            known = ", ".join(self.manifest.masks) or "none"
+            raise ValueError(f"mask={name} is unknown to the pack at {self.folder}; it has: {known}")
+        return self._read(mask_kind(name), row)
+
+    def _read(self, kind: str, row: int) -> UInt8[np.ndarray, "H W"]:
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of a pack of {len(self)} films")
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        name = shard_file(kind, number)
+        if name not in self._maps:
+            self._maps[name] = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+        return np.array(self._maps[name][row - self._starts[number]])
+
+
+def verify(folder: Path) -> Manifest:
+    """Re-hash every file of a pack; PackError names those that are missing or damaged."""
+    manifest = read_manifest(folder)
+    _check_files(folder, manifest)
+    damaged = [name for name, digest in manifest.files.items() if digest_file(folder / name) != digest]
+    if damaged:
+        raise PackError(_broken(folder, damaged, manifest.source))
+    return manifest
+
+
+def _check_usable(folder: Path, manifest: Manifest) -> None:
+    if manifest.usable:
+        return
+    raise PackError(
+        f"the pack at {folder} is unusable: {manifest.quarantined} of {manifest.items} items are in "
+        f"{QUARANTINE}, above max_quarantine={manifest.max_quarantine:g}; fix those files or raise "
+        "max_quarantine, and " + prepare_again(manifest.source)
+    )
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    sizes = {INDEX: None}
+    for shard in manifest.shards:
+        size = len(npy_header(shard["rows"], manifest.size)) + shard["rows"] * manifest.size**2
+        sizes |= dict.fromkeys(shard["files"], size)
+    broken = [name for name, size in sizes.items() if not _has_size(folder / name, size)]
+    if broken:
+        raise PackError(_broken(folder, broken, manifest.source))
+
+
+def _has_size(path: Path, size: int | None) -> bool:
+    return path.exists() and (size is None or path.stat().st_size == size)
+
+
+def _broken(folder: Path, names: list[str], source: str) -> str:
+    return (
+        f"the pack at {folder} has missing or damaged files ({', '.join(names)}): delete them and "
+        f"{prepare_again(source)}"
+    )

@@ -1,0 +1,128 @@
+"""Decode PNG and JPEG films to 8-bit grey, or refuse them with a reason code."""
+
+import io
+import signal
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8, UInt16
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from evax.data.film import BadFilmError
+
+MAX_PIXELS = 64_000_000  # the largest detectors give some 20 million
+MIN_SIDE = 64
+MAX_ASPECT = 3.0
+MIN_STD = 2.0
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+GREY_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    MemoryError,
+    OverflowError,
+    zlib.error,
+)
+
+
+def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W"]:
+    """Decode a PNG or JPEG to grey, 0 black to 255 white, turned upright by its EXIF orientation.
+
+    Colour becomes luma and transparency is dropped; 16-bit files are windowed by `grey_from_uint16`. Raises
+    BadFilmError with a reason: missing, unreadable, not_an_image, truncated, undecodable, mode, too_large,
+    too_small, aspect, flat.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise BadFilmError("missing") from None
+    except OSError as error:
+        raise BadFilmError("unreadable", error.strerror or type(error).__name__) from None
+    image = _decode(data, max_pixels)
+    check_grey(image)
+    return image
+
+
+def check_grey(image: UInt8[np.ndarray, "H W"]) -> None:
+    """Refuse what cannot be a chest film: too small, too long, or without contrast."""
+    height, width = image.shape
+    if min(height, width) < MIN_SIDE:
+        raise BadFilmError("too_small", f"{width}x{height}, at least {MIN_SIDE} wanted")
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise BadFilmError("aspect", f"{width}x{height}, at most {MAX_ASPECT:g}:1 wanted")
+    spread = float(image.std())
+    if spread < MIN_STD:
+        raise BadFilmError("flat", f"standard deviation {spread:.2f}, at least {MIN_STD:g} wanted")
+
+
+def grey_from_uint16(image: UInt16[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+    """Full-range window: the smallest of 8, 10, 12, 14 or 16 bits that holds the film becomes 0..255."""
+    highest = int(image.max())
+    bits = next(depth for depth in BIT_DEPTHS if highest < 2**depth)
+    return np.rint(image * (255 / (2**bits - 1))).astype(np.uint8)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Refuse a film ("too_slow") whose body takes longer; no limit off the main thread or without SIGALRM."""
+    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def refuse(*_: object) -> None:
+        raise BadFilmError("too_slow", f"more than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, refuse)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _decode(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # size is checked here, and odd EXIF data does not matter
+        try:
+            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+                _check_size(image.size, max_pixels)
+                image.verify()  # chunk checksums, which load() skips; closes the image
+            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+                image.load()
+                return _to_grey(ImageOps.exif_transpose(image))
+        except UnidentifiedImageError:
+            raise BadFilmError("not_an_image", "neither PNG nor JPEG") from None
+        except Image.DecompressionBombError:
+            raise BadFilmError("too_large", f"more than {max_pixels} pixels") from None
+        except _DECODE_ERRORS as error:
+            reason = "truncated" if "truncated" in str(error).lower() else "undecodable"
+            raise BadFilmError(reason, type(error).__name__) from None
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise BadFilmError("too_large", f"{width}x{height}, more than {max_pixels} pixels")
+
+
+def _to_grey(image: Image.Image) -> UInt8[np.ndarray, "H W"]:
+    if image.mode.startswith("I"):  # convert("L") would clip every value above 255 to white
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() >= 2**16:
+            raise BadFilmError("mode", f"{image.mode} with values beyond 16 bits")
+        return grey_from_uint16(values.astype(np.uint16))
+    if image.mode not in GREY_MODES:
+        raise BadFilmError("mode", image.mode)
+    if image.mode == "CMYK":
+        image = image.convert("RGB")
+    return np.array(image.convert("L"))

@@ -1,0 +1,142 @@
+"""Shards of a pack: a range of the source's table, written once and kept over interruptions.
+
+Shard 3 is `pixels-00003.npy`, a `masks-<name>-00003.npy` for each mask, and `rows-00003.json`, which is
+written last: a shard is finished when its files are there and its rows carry the key of the present settings.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from jaxtyping import UInt8
+
+from evax.data.atomic import replacing, write_atomically
+from evax.data.decoding import Decoded
+from evax.data.film import Refusal
+
+PIXELS = "pixels"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A film of a shard: its position in the source's table, and the size and digests of the original."""
+
+    position: int
+    width: int
+    height: int
+    file_sha256: str
+    pixel_sha256: str
+
+
+@dataclass
+class Shard:
+    """What is known of a shard. `total` and `total_squares` sum its pixel values exactly."""
+
+    key: str
+    rows: list[Row] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    masks: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    total: int = 0
+    total_squares: int = 0
+
+
+def shard_file(kind: str, number: int) -> str:
+    """The name of a shard's pixels ("pixels") or masks ("masks-<name>")."""
+    return f"{kind}-{number:05d}.npy"
+
+
+def mask_kind(name: str) -> str:
+    """The kind of the files that hold the masks `name`."""
+    return f"masks-{name}"
+
+
+def npy_header(count: int, size: int) -> bytes:
+    """The header of a .npy file of `count` grey squares; as long for one film as for a million."""
+    buffer = io.BytesIO()
+    fields = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
+    np.lib.format.write_array_header_1_0(buffer, fields)
+    return buffer.getvalue()
+
+
+def digest_file(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def rows_path(folder: Path, number: int) -> Path:
+    """The file that says that a shard is finished."""
+    return folder / f"rows-{number:05d}.json"
+
+
+def read_finished(folder: Path, number: int, key: str) -> Shard | None:
+    """A shard that an earlier run finished under the same key, if there is one."""
+    try:
+        saved = json.loads(rows_path(folder, number).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    if saved.get("key") != key or not all((folder / name).exists() for name in saved["files"]):
+        return None
+    saved["rows"] = [Row(**row) for row in saved["rows"]]
+    saved["refusals"] = [Refusal(*refusal) for refusal in saved["refusals"]]
+    return Shard(**saved)
+
+
+def write_shard(
+    folder: Path, number: int, key: str, start: int, decoded: Iterable[Decoded | Refusal], size: int
+) -> Shard:
+    """Write the films that were decoded from the table's positions `start`, `start + 1`, ... as one shard."""
+    rows_path(folder, number).unlink(missing_ok=True)
+    shard = Shard(key)
+    with ExitStack() as stack:
+        files: dict[str, BinaryIO] = {}
+        for position, film in enumerate(decoded, start):
+            if isinstance(film, Refusal):
+                shard.refusals.append(film)
+                continue
+            if not files:
+                shard.masks = sorted(film.pixels.masks)
+                for kind in (PIXELS, *map(mask_kind, shard.masks)):
+                    files[kind] = stack.enter_context(_npy_writer(folder / shard_file(kind, number), size))
+            _append(shard, position, film, files)
+    shard.files = {shard_file(kind, number): digest_file(folder / shard_file(kind, number)) for kind in files}
+    write_atomically(rows_path(folder, number), json.dumps(asdict(shard)).encode())
+    return shard
+
+
+def _append(shard: Shard, position: int, film: Decoded, files: dict[str, BinaryIO]) -> None:
+    image, masks = film.pixels
+    if sorted(masks) != shard.masks:
+        raise ValueError(f"a source must give each film the masks {shard.masks}, not {sorted(masks)}")
+    files[PIXELS].write(image.tobytes())
+    for name, mask in masks.items():
+        files[mask_kind(name)].write(mask.tobytes())
+    shard.rows.append(Row(position, film.width, film.height, film.file_sha256, film.pixel_sha256))
+    total, total_squares = _sums(image)
+    shard.total += total
+    shard.total_squares += total_squares
+
+
+def _sums(image: UInt8[np.ndarray, "S S"]) -> tuple[int, int]:
+    counts = np.bincount(image.ravel(), minlength=256)
+    values = np.arange(256)
+    return int(counts @ values), int(counts @ values**2)
+
+
+@contextmanager
+def _npy_writer(path: Path, size: int) -> Iterator[BinaryIO]:
+    """Append films to a .npy file whose length is known only at the end."""
+    header = npy_header(0, size)
+    with replacing(path) as file:
+        file.write(header)
+        yield file
+        count = (file.tell() - len(header)) // size**2
+        file.seek(0)
+        file.write(npy_header(count, size))

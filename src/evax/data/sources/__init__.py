@@ -1,0 +1,1 @@
+"""Public data sets in their official download layouts, as films."""

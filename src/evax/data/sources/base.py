@@ -1,0 +1,31 @@
+"""The contract of a data source."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+from evax.data.film import Film, Pixels, Refusal
+
+
+class Source(ABC):
+    """A public data set in its official download layout, read as films.
+
+    Subclasses name the data set once: `findings` is the label order for loader, metrics and plots. `share` is
+    "credentialed" when pixels and ids must never leave the machine.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    share: ClassVar[Literal["public", "credentialed"]]
+    findings: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def films(self) -> tuple[list[Film], list[Refusal]]:
+        """The table, in a stable order, and the rows or files that cannot be films."""
+
+    @abstractmethod
+    def read(self, film: Film) -> Pixels:
+        """Decode one film; picklable work for a child process. Raises BadFilmError."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A digest that changes when the source's table or settings change; lets a killed run continue."""

@@ -1,0 +1,133 @@
+"""ChestX-ray14 (Wang et al. 2017) as the NIH Clinical Center publishes it."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from evax.data.film import BadFilmError, Box, Film, Pixels, Refusal
+from evax.data.findings import CXR14
+from evax.data.reading import read_grey
+from evax.data.sources.base import Source
+from evax.data.sources.cxr14_tables import (
+    BOXES,
+    DOWNLOAD,
+    LISTS,
+    Entry,
+    official_splits,
+    read_boxes,
+    read_entries,
+    read_splits,
+)
+
+TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
+SAMPLE_LISTS = {split: f"splits/{split}.txt" for split in ("train", "val", "test")}
+
+
+@dataclass(frozen=True)
+class ChestXray14Source(Source):
+    """The 14-finding benchmark in its official layout under `raw_dir`.
+
+    Scheme "official" has the published test list, with train and val drawn by patient from the published
+    train_val list. Scheme "sample" is there when `raw_dir` has `splits/train.txt`, `val.txt` and `test.txt`.
+    """
+
+    name: ClassVar[str] = "cxr14"
+    version: ClassVar[str] = "2017"
+    share: ClassVar[Literal["public", "credentialed"]] = "public"
+    findings: ClassVar[tuple[str, ...]] = CXR14
+
+    raw_dir: Path
+
+    def films(self) -> tuple[list[Film], list[Refusal]]:
+        """The films of the data table in its order, and the rows, boxes and files that do not fit."""
+        self._check_layout()
+        refusals: list[Refusal] = []
+        entries = read_entries(self._table(), refusals)
+        schemes = {"official": official_splits(self.raw_dir, entries, refusals)}
+        if self._sample_lists():
+            schemes["sample"] = read_splits(self.raw_dir, SAMPLE_LISTS, entries, refusals)
+        boxes = read_boxes(self.raw_dir / BOXES, entries, refusals)
+        paths = _image_paths(self.raw_dir, refusals)
+        films = []
+        for name, entry in entries.items():
+            if name in paths:
+                splits = {scheme: members[name] for scheme, members in schemes.items() if name in members}
+                films.append(_film(entry, splits, boxes[name], paths[name]))
+            else:
+                refusals.append(Refusal(name, "missing", "a row without its file"))
+        refusals += [Refusal(name, "no_row", "a file without its row") for name in paths if name not in entries]
+        return films, _once(refusals)
+
+    def read(self, film: Film) -> Pixels:
+        """Decode a film."""
+        if film.path is None:
+            raise BadFilmError("missing")
+        return Pixels(read_grey(film.path), {})
+
+    def fingerprint(self) -> str:
+        """The sha256 of the tables and lists."""
+        self._check_layout()
+        digest = hashlib.sha256()
+        for name in (self._table().name, BOXES, *LISTS.values(), *self._sample_lists().values()):
+            content = (self.raw_dir / name).read_bytes()
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+        return digest.hexdigest()
+
+    def _table(self) -> Path:
+        present = [name for name in TABLES if (self.raw_dir / name).is_file()]
+        return self.raw_dir / (present or TABLES)[0]
+
+    def _sample_lists(self) -> Mapping[str, str]:
+        return SAMPLE_LISTS if (self.raw_dir / "splits").is_dir() else {}
+
+    def _check_layout(self) -> None:
+        names = [self._table().name, BOXES, *LISTS.values(), *self._sample_lists().values()]
+        missing = [name for name in names if not (self.raw_dir / name).is_file()]
+        if not _image_folders(self.raw_dir):
+            missing.append("images/ (or images_001/images/, ...)")
+        if missing:
+            raise FileNotFoundError(
+                f"raw_dir={self.raw_dir} lacks {', '.join(missing)}: download ChestX-ray14 from {DOWNLOAD} "
+                "and give its folder as raw_dir=..."
+            )
+
+
+def _film(entry: Entry, splits: Mapping[str, str], boxes: tuple[Box, ...], path: Path) -> Film:
+    return Film(
+        image_id=entry.image_id,
+        patient_id=entry.patient_id,
+        labels=tuple(int(finding in entry.findings) for finding in CXR14),
+        splits=splits,
+        study_id=f"{entry.patient_id}-{entry.follow_up}",
+        view=entry.view,
+        sex=entry.sex,
+        age=entry.age,
+        boxes=boxes,
+        path=path,
+    )
+
+
+def _image_folders(raw_dir: Path) -> list[Path]:
+    folders = [raw_dir / "images", *sorted(raw_dir.glob("images_*/images"))]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def _image_paths(raw_dir: Path, refusals: list[Refusal]) -> dict[str, Path]:
+    paths: dict[str, Path] = {}
+    for folder in _image_folders(raw_dir):
+        for path in sorted(folder.iterdir()):
+            if path.name in paths:
+                refusals.append(Refusal(f"{folder.parent.name}/{path.name}", "duplicate_file"))
+            elif not path.name.startswith("."):
+                paths[path.name] = path
+    return paths
+
+
+def _once(refusals: Iterable[Refusal]) -> list[Refusal]:
+    """The first refusal of each item."""
+    first: dict[str, Refusal] = {}
+    for refusal in refusals:
+        first.setdefault(refusal.item, refusal)
+    return list(first.values())

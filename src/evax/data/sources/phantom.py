@@ -1,0 +1,78 @@
+"""The embedded data set: a procedural chest phantom. A test object, never medical data."""
+
+import hashlib
+import json
+from typing import ClassVar, Literal
+
+from evax.data.film import Film, Pixels, Refusal
+from evax.data.keyed_random import Stream, keyed_generator
+from evax.data.phantom.findings import lesion_boxes
+from evax.data.phantom.plan import FINDINGS, FilmPlan, draw_plan
+from evax.data.phantom.render import render
+from evax.data.sources.base import Source
+
+PREFIX = "phantom-"
+TRAIN_SHARE, VAL_SHARE = 0.7, 0.1
+
+
+class PhantomSource(Source):
+    """Films drawn on demand: each is a function of the seed, its number and the size alone.
+
+    Films of a patient show the same anatomy; patients keep to one split (70 % train, 10 % val, 20 % test).
+    """
+
+    name: ClassVar[str] = "phantom"
+    version: ClassVar[str] = "1"
+    share: ClassVar[Literal["public", "credentialed"]] = "public"
+    findings: ClassVar[tuple[str, ...]] = FINDINGS
+
+    def __init__(self, num_films: int = 2000, seed: int = 0, size: int = 224, films_per_patient: int = 2) -> None:
+        for key, value, least in (
+            ("num_films", num_films, 1),
+            ("seed", seed, 0),
+            ("size", size, 32),
+            ("films_per_patient", films_per_patient, 1),
+        ):
+            if value < least:
+                raise ValueError(f"phantom: {key} is {value}, it must be at least {least}")
+        self.num_films = num_films
+        self.seed = seed
+        self.size = size
+        self.films_per_patient = films_per_patient
+
+    def films(self) -> tuple[list[Film], list[Refusal]]:
+        """The table, drawn without rendering; nothing is ever refused."""
+        return [self._film(index) for index in range(self.num_films)], []
+
+    def read(self, film: Film) -> Pixels:
+        """Render a film of this source's table, with the masks `lungs` and `lesions`."""
+        return render(self._plan(int(film.image_id.removeprefix(PREFIX))), self.size)
+
+    def fingerprint(self) -> str:
+        """Digest of version and parameters."""
+        settings = [self.version, self.num_films, self.seed, self.size, self.films_per_patient]
+        return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+
+    def _plan(self, index: int) -> FilmPlan:
+        return draw_plan(self.seed, index, self.films_per_patient)
+
+    def _film(self, index: int) -> Film:
+        plan = self._plan(index)
+        return Film(
+            image_id=f"{PREFIX}{index:06d}",
+            patient_id=f"P{plan.patient:05d}",
+            labels=plan.labels,
+            splits={"official": draw_split(self.seed, plan.patient)},
+            view=plan.exposure.view,
+            sex=plan.anatomy.sex,
+            age=float(plan.anatomy.age),
+            boxes=lesion_boxes(plan, self.size),
+        )
+
+
+def draw_split(seed: int, patient: int) -> str:
+    """The split that a patient belongs to."""
+    draw = keyed_generator(seed, Stream.SPLIT, index=patient).random()
+    if draw < TRAIN_SHARE:
+        return "train"
+    return "val" if draw < TRAIN_SHARE + VAL_SHARE else "test"

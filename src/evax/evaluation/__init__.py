@@ -1,0 +1,1 @@
+"""Scores of models: AUROC with patient-bootstrap intervals, frozen probes, feature rank, and floors."""

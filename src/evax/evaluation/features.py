@@ -1,0 +1,51 @@
+"""Frozen features of films, from any module that maps unit images to vectors."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor
+
+from evax.data.pixels import normalise, to_unit
+
+Encoder = Callable[[Tensor], Tensor]
+
+
+class Features(NamedTuple):
+    """One vector per film and the pack rows they belong to, ascending."""
+
+    values: Float32[np.ndarray, "N D"]
+    rows: Int64[np.ndarray, "N"]
+
+
+@torch.inference_mode()
+def extract_features(encode: Encoder, batches: Iterable[dict[str, Any]], device: torch.device) -> Features:
+    """Run unit images (B, 3, H, W) through `encode` -> (B, D), over all batches, in float32 on the CPU."""
+    values, rows = [], []
+    for batch in batches:
+        images = to_unit(batch["image"].to(device, non_blocking=True))
+        values.append(encode(images).float().cpu().numpy())
+        rows.append(np.asarray(batch["row"], dtype=np.int64))
+    order = np.argsort(all_rows := np.concatenate(rows), kind="stable")
+    return Features(np.concatenate(values)[order], all_rows[order])
+
+
+def pooled(backbone: Any) -> Encoder:
+    """The backbone's own pooled output of unit images, normalised as its weights ask."""
+    config = backbone.pretrained_cfg
+    return lambda images: backbone(normalise(images, config["mean"], config["std"]))
+
+
+def block_statistics(backbone: Any, blocks: tuple[int, ...], *, with_deviation: bool = False) -> Encoder:
+    """Mean over patch tokens of some blocks (0-based), optionally beside their deviation, concatenated."""
+    config = backbone.pretrained_cfg
+
+    def encode(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
+        inputs = normalise(images, config["mean"], config["std"])
+        tokens = backbone.forward_intermediates(inputs, indices=list(blocks), output_fmt="NLC", intermediates_only=True)
+        parts = [t.mean(1) for t in tokens] + ([t.std(1) for t in tokens] if with_deviation else [])
+        return torch.cat(parts, dim=-1)
+
+    return encode

@@ -1,0 +1,196 @@
+"""A probe study: everything is chosen on train+val across patients, the test films are scored once."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Real, Shaped
+
+from evax.evaluation.auroc import auroc_per_class, macro
+from evax.evaluation.bootstrap import Estimate, auroc_draws, estimate, macro_draws, paired_macro_difference
+from evax.evaluation.predictions import ids_digest
+from evax.evaluation.probe import LinearProbe, cross_validate
+
+GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse L2 penalties; floors and good features lie inside
+
+
+# Shapes: N train films, M test films, D width, C findings, S scored findings
+@dataclass(frozen=True, slots=True)
+class LabelledFilms:
+    """Who the films are and what they show."""
+
+    image_ids: Shaped[np.ndarray, "N"]
+    patient_ids: Shaped[np.ndarray, "N"]
+    targets: Real[np.ndarray, "N C"]
+    is_known: Bool[np.ndarray, "N C"] | None = None
+
+    def only(self, columns: Sequence[int]) -> "LabelledFilms":
+        """The same films with some of the findings."""
+        known = None if self.is_known is None else self.is_known[:, columns]
+        return LabelledFilms(self.image_ids, self.patient_ids, self.targets[:, columns], known)
+
+
+class Candidate(NamedTuple):
+    """One way to turn films into features (a layer, a pooling); rows follow the films."""
+
+    fitting: Float[np.ndarray, "N D"]
+    test: Float[np.ndarray, "M D"]
+
+
+class Trial(NamedTuple):
+    """One setting of the cross-validation and its score."""
+
+    features: str
+    strength: float
+    auroc_macro: float
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResult:
+    """Test scores of the setting that cross-validation chose; findings are the scored ones only."""
+
+    findings: tuple[str, ...]
+    test: LabelledFilms
+    scores: Float32[np.ndarray, "M S"]
+    auroc: dict[str, Estimate]
+    auroc_macro: Estimate
+    chosen: Trial
+    trials: tuple[Trial, ...]
+    num_train: int
+    train_ids_digest: str
+    num_draws: int
+    seed: int
+
+    def to_json(self) -> dict[str, object]:
+        """The fields of a results file that the study knows; undefined numbers are None."""
+        return {
+            "findings": list(self.findings),
+            "auroc_macro": estimate_to_json(self.auroc_macro),
+            "auroc": {finding: estimate_to_json(value) for finding, value in self.auroc.items()},
+            "chosen": self.chosen._asdict(),
+            "trials": [trial._asdict() for trial in self.trials],
+            "num_train": self.num_train,
+            "num_test": len(self.scores),
+            "num_test_patients": len(np.unique(self.test.patient_ids)),
+            "train_ids_digest": self.train_ids_digest,
+            "test_ids_digest": ids_digest(self.test.image_ids),
+            "num_draws": self.num_draws,
+            "seed": self.seed,
+        }
+
+
+def estimate_to_json(value: Estimate) -> dict[str, float | None]:
+    """JSON has no NaN."""
+    return {key: None if math.isnan(number) else number for key, number in value._asdict().items()}
+
+
+def check_disjoint(train: LabelledFilms, test: LabelledFilms) -> None:
+    """Refuse a patient on both sides; the message counts and names nobody."""
+    shared = np.intersect1d(train.patient_ids, test.patient_ids)
+    if len(shared):
+        raise ValueError(f"{len(shared)} patients are in both train and test; split by patient")
+
+
+def cross_validate_candidates(
+    candidates: Mapping[str, Candidate],
+    train: LabelledFilms,
+    grid: Sequence[float],
+    *,
+    num_folds: int,
+    num_repeats: int,
+    seed: int,
+) -> tuple[Trial, ...]:
+    """Every feature set with every strength on the same patient folds."""
+    return tuple(
+        Trial(name, strength, score)
+        for name, candidate in candidates.items()
+        for strength, score in cross_validate(
+            candidate.fitting,
+            train.targets,
+            train.patient_ids,
+            sorted(grid),
+            train.is_known,
+            num_folds=num_folds,
+            num_repeats=num_repeats,
+            seed=seed,
+        ).items()
+    )
+
+
+def probe_study(
+    candidates: Mapping[str, Candidate],
+    train: LabelledFilms,
+    test: LabelledFilms,
+    findings: Sequence[str],
+    scored: Sequence[str],
+    *,
+    grid: Sequence[float] = GRID,
+    num_folds: int = 5,
+    num_repeats: int = 1,
+    num_draws: int = 1000,
+    seed: int = 0,
+) -> StudyResult:
+    """Choose features and strength on `train` (train and val films), then score `test` once.
+
+    `findings` names the columns of the targets, `scored` those that count. At equal score the earlier feature
+    set and the stronger penalty win.
+    """
+    check_disjoint(train, test)
+    columns = [list(findings).index(finding) for finding in scored]
+    train, test = train.only(columns), test.only(columns)
+    trials = cross_validate_candidates(candidates, train, grid, num_folds=num_folds, num_repeats=num_repeats, seed=seed)
+    chosen = max(trials, key=lambda trial: trial.auroc_macro)
+    features = candidates[chosen.features]
+    probe = LinearProbe(chosen.strength).fit(features.fitting, train.targets, train.is_known)
+    scores = probe.scores(features.test)
+    auroc, auroc_macro = score_with_intervals(scores, test, scored, num_draws=num_draws, seed=seed)
+    return StudyResult(
+        findings=tuple(scored),
+        test=test,
+        scores=scores,
+        auroc=auroc,
+        auroc_macro=auroc_macro,
+        chosen=chosen,
+        trials=trials,
+        num_train=len(train.image_ids),
+        train_ids_digest=ids_digest(train.image_ids),
+        num_draws=num_draws,
+        seed=seed,
+    )
+
+
+def score_with_intervals(
+    scores: Float[np.ndarray, "M C"],
+    films: LabelledFilms,
+    findings: Sequence[str],
+    *,
+    num_draws: int = 1000,
+    seed: int = 0,
+) -> tuple[dict[str, Estimate], Estimate]:
+    """AUROC per finding and macro, with 95 % intervals over resampled patients."""
+    values = auroc_per_class(scores, films.targets, films.is_known)
+    draws = auroc_draws(scores, films.targets, films.patient_ids, films.is_known, num_draws=num_draws, seed=seed)
+    per_finding = {
+        finding: estimate(float(values[column]), draws[:, column]) for column, finding in enumerate(findings)
+    }
+    over_findings = macro_draws(draws, ~np.isnan(values))
+    return per_finding, estimate(macro(values).value, over_findings)
+
+
+def compare(result: StudyResult, rival: StudyResult) -> Estimate:
+    """Macro AUROC of `result` minus that of `rival` with its paired interval; same films and findings."""
+    if result.findings != rival.findings:
+        raise ValueError(f"findings differ: {', '.join(result.findings)} / {', '.join(rival.findings)}")
+    if not np.array_equal(result.test.image_ids, rival.test.image_ids):
+        raise ValueError("test films differ or are in another order; a paired interval needs the same rows")
+    return paired_macro_difference(
+        result.scores,
+        rival.scores,
+        result.test.targets,
+        result.test.patient_ids,
+        result.test.is_known,
+        num_draws=result.num_draws,
+        seed=result.seed,
+    )

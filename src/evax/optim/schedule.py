@@ -1,0 +1,30 @@
+"""Learning rates as pure functions of the optimizer step, so that a resume cannot shift them."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class WarmupCosine:
+    """Linear from 0 at step 0 to `peak` at `warmup_steps`, then half a cosine to `final` at `total_steps`."""
+
+    peak: float
+    warmup_steps: int
+    total_steps: int
+    final: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.final <= self.peak:
+            raise ValueError(f"optim.final is {self.final}, but must be in [0, optim.peak = {self.peak}]")
+        if not 0 <= self.warmup_steps < self.total_steps:
+            raise ValueError(
+                f"optim.warmup_steps is {self.warmup_steps}, but must be between 0 and "
+                f"optim.total_steps - 1, {self.total_steps - 1}: train longer or warm up for less"
+            )
+
+    def __call__(self, step: int) -> float:
+        """Learning rate of the update that follows `step` completed updates; `final` after the last one."""
+        if step < self.warmup_steps:
+            return self.peak * step / self.warmup_steps
+        progress = min(1.0, (step - self.warmup_steps) / (self.total_steps - self.warmup_steps))
+        return self.final + (self.peak - self.final) * (1 + math.cos(math.pi * progress)) / 2

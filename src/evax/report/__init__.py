@@ -1,0 +1,1 @@
+"""Tables and figures from what runs left behind; reads json and csv, and knows no model."""

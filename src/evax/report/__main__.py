@@ -1,0 +1,43 @@
+"""`python -m evax.report results|curves`: the page of results, or the curves of one run."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from evax.report.curves import CurvesError, write_curves
+from evax.report.record import ResultError
+from evax.report.results import write_results
+
+log = logging.getLogger("evax.report")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m evax.report", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    results = commands.add_parser("results", help="write the page of results from committed json files")
+    results.add_argument("--results", type=Path, default=Path("results"), help="folder of *.json (results)")
+    results.add_argument("--out", type=Path, default=Path("docs/results.md"), help="page (docs/results.md)")
+    curves = commands.add_parser("curves", help="draw figures/curves.png of a run directory")
+    curves.add_argument("run_dir", type=Path, help="folder that holds metrics.csv")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; a user's mistake ends it with one line and status 2."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        if options.command == "results":
+            write_results(options.results, options.out)
+            log.info("wrote %s", options.out)
+        else:
+            log.info("wrote %s", write_curves(options.run_dir))
+    except (ResultError, CurvesError) as error:
+        parser.exit(2, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""`train.py`: from a configuration to a trained task in a run directory; the only module that sees all of it."""
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from evax.callbacks import AtomicCheckpointIO, MetricsCsv
+from evax.callbacks.checkpointing import FOLDER
+from evax.checkpoints.files import newest_valid
+from evax.config import RUN_DIR_VARIABLE, TRAIN_KEYS, ConfigError, check_config, instantiate, save_config
+from evax.data.module import PackDataModule
+from evax.tasks.base import Task
+
+log = logging.getLogger(__name__)
+
+CONFIG = "config.yaml"
+RESUMABLE = ("trainer", "logger", "paths")  # what may change when a run goes on
+
+
+def train(cfg: DictConfig, run_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
+    """Train a new run in `run_dir`, or go on with the one at `cfg.resume`; returns the last metrics.
+
+    `overrides` are the user's words on the command line: a resumed run accepts those of RESUMABLE only.
+    """
+    if cfg.resume is not None:
+        run_dir = Path(cfg.resume)
+        return fit(resumed_config(cfg, run_dir, overrides), run_dir)
+    run_dir = Path(run_dir)
+    check_config(cfg, TRAIN_KEYS)
+    cfg = settled(cfg)
+    claim(run_dir)
+    save_config(cfg, run_dir / CONFIG)
+    return fit(cfg, run_dir)
+
+
+def join(run_dir: Path) -> None:
+    """Be one more rank of the run that another process has started there."""
+    cfg = OmegaConf.load(run_dir / CONFIG)
+    assert isinstance(cfg, DictConfig)
+    fit(settled(cfg), run_dir)
+
+
+def claim(run_dir: Path) -> None:
+    """Make the run directory; refuse one that holds a run already."""
+    if (run_dir / CONFIG).exists():
+        raise ConfigError(f"{run_dir} holds a run already; go on with it by resume={run_dir}, or choose another name")
+    run_dir.mkdir(parents=True, exist_ok=True)
+
+
+def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> DictConfig:
+    """The configuration saved in `run_dir`, with the allowed overrides of the command line put over it."""
+    if not (run_dir / CONFIG).exists():
+        raise ConfigError(f"resume={run_dir}: there is no {CONFIG}; name a run directory")
+    saved = OmegaConf.load(run_dir / CONFIG)
+    assert isinstance(saved, DictConfig)
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~").partition("@")[0].replace("/", ".")
+        if key == "resume":
+            continue
+        if key.partition(".")[0] not in RESUMABLE:
+            raise ConfigError(
+                f"{key}: a resumed run keeps its saved configuration; only {', '.join(RESUMABLE)} may change"
+            )
+        OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False, force_add=True)
+    check_config(saved, TRAIN_KEYS)
+    for node in (saved, saved.backbone, saved.model.backbone):
+        node.weights = None  # the checkpoint has newer ones
+    return settled(saved)
+
+
+def settled(cfg: DictConfig) -> DictConfig:
+    """A copy in which everything that depends on the machine is decided, so that the run directory says it."""
+    plain = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    assert isinstance(plain, DictConfig)
+    with open_dict(plain):
+        if plain.trainer.get("precision") == "auto":
+            plain.trainer.precision = best_precision(plain.trainer.get("accelerator", "auto"))
+    return plain
+
+
+def best_precision(accelerator: str) -> str:
+    """bf16 autocast where matrix units make it faster: CUDA from Ampere on, CPUs with AVX512-BF16 or AMX."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+
+
+def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
+    """Build everything and train, from the newest valid checkpoint where there is one."""
+    quiet()
+    run_dir = run_dir.absolute()
+    os.environ[RUN_DIR_VARIABLE] = str(run_dir)
+    checkpoint = newest_valid(run_dir / FOLDER)
+    seed_everything(cfg.seed, workers=False, verbose=False)
+    data: PackDataModule = instantiate(cfg.data)
+    task: Task = instantiate(cfg.model)
+    trainer = build_trainer(cfg, run_dir, data)
+    rewind(trainer.loggers, checkpoint)
+    if checkpoint is not None:
+        log.info("going on from %s", checkpoint)
+    try:
+        trainer.fit(task, data, ckpt_path=checkpoint)
+    finally:
+        os.environ.pop(RUN_DIR_VARIABLE, None)
+        for logger in trainer.loggers:
+            logger.finalize("finished" if trainer.state.finished else "failed")
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def quiet() -> None:
+    """Leave the terminal to what a user can act on."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # inside Lightning
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # a choice, see data.num_workers
+
+
+def build_trainer(cfg: DictConfig, run_dir: Path, data: PackDataModule) -> Trainer:
+    """Lightning's Trainer with our checkpoint files, samplers and loggers."""
+    callbacks: list[Callback] = [instantiate(node) for node in (cfg.callbacks or {}).values() if node]
+    copies: list[Logger] = [instantiate(node) for node in (cfg.logger or {}).values() if node]
+    trainer: Trainer = instantiate(
+        cfg.trainer,
+        callbacks=callbacks,
+        logger=[MetricsCsv(run_dir), *copies],
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=str(run_dir),
+        use_distributed_sampler=False,  # our samplers know ranks, and resume
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+    )
+    trainer.accumulate_grad_batches = data.accumulation(trainer.world_size)
+    return trainer
+
+
+def rewind(loggers: Sequence[Logger], checkpoint: Path | None) -> None:
+    """Let the metrics table end where the checkpoint does."""
+    step = int(checkpoint.stem.rpartition("-")[2]) if checkpoint else 0
+    for logger in loggers:
+        if isinstance(logger, MetricsCsv):
+            logger.rewind(step)

@@ -1,0 +1,41 @@
+"""`prepare.py`: from an official download to a validated pack."""
+
+import logging
+import os
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from evax.config import PREPARE_KEYS, ConfigError, check_config, instantiate
+from evax.data import prepare as packs
+from evax.data.manifest import QUARANTINE
+
+log = logging.getLogger(__name__)
+
+
+def prepare(cfg: DictConfig) -> None:
+    """Write the pack of `cfg.source` where `cfg.data` will look for it; exit code 1 if it is unusable."""
+    check_config(cfg, PREPARE_KEYS)
+    if "raw_dir" in cfg.source and cfg.raw_dir is None:
+        raise ConfigError("raw_dir: name the folder of the official download, raw_dir=FOLDER")
+    folder = Path(cfg.data.pack)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        report = packs.prepare(
+            instantiate(cfg.source),
+            folder,
+            size=cfg.size,
+            fit=cfg.fit,
+            workers=cfg.workers or os.cpu_count() or 1,
+            shard_size=cfg.shard_size,
+            max_quarantine=cfg.max_quarantine,
+            progress=progress,
+        )
+    log.info("%s", report)
+    if not report.usable:
+        raise ConfigError(
+            f"max_quarantine={cfg.max_quarantine}: {report.quarantined} of {report.items} items were refused, "
+            f"so the pack is unusable; see {folder / QUARANTINE}, fix the files, or raise the limit"
+        )

@@ -1,0 +1,5 @@
+"""LightningModules: wiring of backbones, heads and losses; no mathematics of their own."""
+
+from evax.tasks.mim import MaskedImageModeling
+
+__all__ = ["MaskedImageModeling"]

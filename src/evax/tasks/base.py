@@ -1,0 +1,92 @@
+"""What every task shares: one backbone, a rate per step, and randomness that is keyed by the step."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, UInt8
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+
+from evax.backbones.drop_path import draw_drop_path
+from evax.backbones.eva_x import EvaX
+from evax.data.keyed_random import Stream, keyed_generator
+from evax.data.module import PackDataModule
+from evax.data.pixels import normalise, to_unit
+from evax.optim.recipe import AdamWCosine
+from evax.optim.schedule import WarmupCosine
+
+
+class Task(LightningModule):
+    """A backbone being trained. The data module is a `PackDataModule`; subclasses add steps."""
+
+    schedule: WarmupCosine
+
+    def __init__(self, backbone: EvaX, optim: AdamWCosine, seed: int) -> None:
+        super().__init__()
+        self.backbone, self.optim, self.seed = backbone, optim, seed
+        self._losses: list[Tensor] = []  # of the micro-batches since the last optimizer step
+
+    @property
+    def data(self) -> PackDataModule:
+        """The films that the trainer feeds."""
+        return cast("PackDataModule", getattr(self.trainer, "datamodule", None))
+
+    def configure_optimizers(self) -> Optimizer:
+        """AdamW without a scheduler object: the rate is a pure function of the step."""
+        epochs = self.trainer.max_epochs
+        if epochs is None or epochs < 1:
+            raise ValueError("trainer.max_epochs must be set: the cosine needs an end")
+        self.schedule = self.optim.schedule(self.data.steps_per_epoch, epochs)
+        return self.optim.build(self)
+
+    def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Set the rate, and re-key all randomness of the model, from the step alone."""
+        rate = self.schedule(self.global_step)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+        place = batch_idx * self.trainer.world_size + self.global_rank
+        model_key = keyed_generator(self.seed, Stream.MODEL, epoch=self.current_epoch, index=place)
+        torch.manual_seed(int(model_key.integers(2**63)))
+        self._draw_drop_path(batch_idx, len(batch["image"]))
+
+    def _draw_drop_path(self, batch_idx: int, micro_batch: int) -> None:
+        nth = batch_idx % self.trainer.accumulate_grad_batches
+        first = self.global_rank * (self.data.batch_size // self.trainer.world_size) + nth * micro_batch
+        step_key = keyed_generator(self.seed, Stream.DROP_PATH, index=self.global_step)
+        draw_drop_path(self.backbone, step_key, self.data.batch_size, slice(first, first + micro_batch))
+
+    def unit_images(self, images: UInt8[Tensor, "B 1 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """Stored bytes as [0, 1] images in the backbone's precision (float64 for audits, else float32)."""
+        is_double = self.backbone.pos_embed.dtype == torch.float64
+        return to_unit(images, torch.float64 if is_double else torch.float32)
+
+    def student_input(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """Unit images normalised as the backbone's weights ask."""
+        return normalise(images, self.backbone.pretrained_cfg["mean"], self.backbone.pretrained_cfg["std"])
+
+    def record(self, metrics: Mapping[str, float | Tensor], step: int | None = None) -> None:
+        """Write metrics of an optimizer step (default: the one completed last) to every logger at once.
+
+        Lightning's own route hands training metrics to loggers after checkpoints are written, so a killed run
+        would lose the row of its last step. Values must be equal on all ranks.
+        """
+        step = self.global_step if step is None else step
+        values = {name: float(value) for name, value in metrics.items()}
+        self.log_dict(values, logger=False, on_step=False, on_epoch=True, batch_size=1)
+        samples_seen = step * self.data.batch_size
+        for logger in self.loggers:
+            logger.log_metrics({"trainer/samples_seen": samples_seen} | values, step=step)
+
+    def record_loss(self, loss: Tensor) -> None:
+        """Record the mean over micro-batches and ranks once per optimizer step, with the rate."""
+        self._losses.append(loss.detach())
+        if len(self._losses) < self.trainer.accumulate_grad_batches:
+            return
+        mean = torch.stack(self._losses).mean()
+        self._losses.clear()
+        if self.trainer.world_size > 1:
+            mean = self.trainer.strategy.reduce(mean, reduce_op="mean")
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.record({"train/loss": mean, "train/lr": rate}, step=self.global_step + 1)

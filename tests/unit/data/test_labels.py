@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from evax.data.labels import resolve_labels
+
+FINDINGS = ("Edema", "Mass")
+LABELS = np.array([[1, 0], [-1, -2], [0, -1], [-2, 1]], np.int8)
+
+
+@pytest.mark.parametrize(
+    ("uncertain", "missing", "targets", "is_known"),
+    [
+        ("zeros", "zeros", [[1, 0], [0, 0], [0, 0], [0, 1]], [[1, 1], [1, 1], [1, 1], [1, 1]]),
+        ("ones", "zeros", [[1, 0], [1, 0], [0, 1], [0, 1]], [[1, 1], [1, 1], [1, 1], [1, 1]]),
+        ("ignore", "zeros", [[1, 0], [0, 0], [0, 0], [0, 1]], [[1, 1], [0, 1], [1, 0], [1, 1]]),
+        ("smooth", "zeros", [[1, 0], [0.7, 0], [0, 0.7], [0, 1]], [[1, 1], [1, 1], [1, 1], [1, 1]]),
+        ("ignore", "ignore", [[1, 0], [0, 0], [0, 0], [0, 1]], [[1, 1], [0, 0], [1, 0], [0, 1]]),
+        ("ones", "ignore", [[1, 0], [1, 0], [0, 1], [0, 1]], [[1, 1], [1, 0], [1, 1], [0, 1]]),
+    ],
+)
+def test_policies(uncertain, missing, targets, is_known):
+    resolved = resolve_labels(LABELS, FINDINGS, uncertain, missing)
+    np.testing.assert_array_equal(resolved.targets, np.array(targets, np.float32))
+    np.testing.assert_array_equal(resolved.is_known, np.array(is_known, bool))
+
+
+def test_policy_per_class():
+    policies = {"Edema": "ones", "Mass": "ignore"}
+    resolved = resolve_labels(LABELS, FINDINGS, "per_class", "zeros", policies)
+    assert resolved.targets[1, 0] == 1
+    assert not resolved.is_known[2, 1]
+
+
+def test_per_class_needs_every_finding():
+    with pytest.raises(ValueError, match="per_class needs a policy for Mass"):
+        resolve_labels(LABELS, FINDINGS, "per_class", "zeros", {"Edema": "ones"})
+
+
+def test_value_outside_the_table_is_named():
+    with pytest.raises(ValueError, match="label 3 of Mass"):
+        resolve_labels(np.array([[0, 3]], np.int8), FINDINGS)
+
+
+def test_labels_and_findings_must_agree():
+    with pytest.raises(ValueError, match="2 label columns do not match 1 findings"):
+        resolve_labels(LABELS, ("Edema",))

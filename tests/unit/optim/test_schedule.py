@@ -1,0 +1,39 @@
+import pytest
+
+from evax.optim.schedule import WarmupCosine
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [(0, 0.0), (5, 1.5e-3), (9, 2.7e-3), (10, 3e-3), (60, 1.505e-3), (110, 1e-5), (500, 1e-5)],
+)
+def test_rate_at_a_step(step, rate):
+    schedule = WarmupCosine(peak=3e-3, warmup_steps=10, total_steps=110, final=1e-5)
+    assert schedule(step) == pytest.approx(rate, rel=1e-12)
+
+
+def test_falls_after_the_warm_up_and_never_below_final():
+    schedule = WarmupCosine(peak=1.0, warmup_steps=3, total_steps=50, final=0.1)
+    rates = [schedule(step) for step in range(3, 51)]
+    assert rates == sorted(rates, reverse=True)
+    assert min(rates) == pytest.approx(0.1)
+
+
+def test_without_warm_up_the_first_step_has_the_peak():
+    assert WarmupCosine(peak=0.5, warmup_steps=0, total_steps=4, final=0.0)(0) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"warmup_steps": 100}, "optim.warmup_steps"),
+        ({"warmup_steps": -1}, "optim.warmup_steps"),
+        ({"total_steps": 0}, "optim.total_steps"),
+        ({"final": 2.0}, "optim.final"),
+        ({"peak": -1.0}, "optim.peak"),
+    ],
+)
+def test_impossible_settings_name_the_key(change, key):
+    settings = {"peak": 1.0, "warmup_steps": 10, "total_steps": 100, "final": 0.0} | change
+    with pytest.raises(ValueError, match=key):
+        WarmupCosine(**settings)

@@ -1,0 +1,23 @@
+"""Fit a task: `python train.py experiment=demo_pretrain`; `--help` lists the choices."""
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from evax.config import clear_errors, entry_point, register_schemas, started_by_parent
+
+register_schemas()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(cfg: DictConfig) -> float | None:
+    """Train in Hydra's run directory; returns the monitored metric for sweepers."""
+    with clear_errors():
+        from evax.run import train
+
+        job = HydraConfig.get()
+        return train(cfg, job.runtime.output_dir, job.overrides.task).get("val/cosine")
+
+
+if __name__ == "__main__":
+    entry_point(started_by_parent() or main)
