@@ -30,9 +30,7 @@ class Tree:
     test: list[str] = field(default_factory=list)
     table: str = "Data_Entry_2017_v2020.csv"
 
-    def add(
-        self, name: str, patient: int, split: str, *, labels: str = "No Finding", age: str = "50"
-    ) -> None:
+    def add(self, name: str, patient: int, split: str, *, labels: str = "No Finding", age: str = "50") -> None:
         self.rows.append(f"{name},{labels},0,{patient},{age},F,PA,2682,2749,0.143,0.143")
         (self.train_val if split == "train_val" else self.test).append(name)
 

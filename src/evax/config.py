@@ -6,6 +6,7 @@ Imports neither torch nor timm, so that `--help` is instant.
 import difflib
 import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,17 +14,22 @@ from contextlib import contextmanager
 from dataclasses import field, make_dataclass
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from evax.data.atomic import write_atomically
 
 # A target must live under one of these names, and be a class defined there or one of FUNCTIONS.
 PACKAGES = ("evax", "lightning.pytorch", "torch.optim", "torch.utils.data")
 FUNCTIONS = ("evax.backbones.create_backbone", "evax.callbacks.wandb_logger")
-
+HYDRA_KEYS = ("_target_", "_args_", "_convert_", "_partial_", "_recursive_")
+LONG_LIST = 20
 
 # Top-level keys of each root configuration. None: a value, or a node that its constructor describes.
 TRAIN_KEYS: dict[str, Any] = {
@@ -37,9 +43,15 @@ PREPARE_KEYS: dict[str, Any] = {
     **dict.fromkeys(("data", "source", "raw_dir", "size", "fit", "workers", "shard_size", "max_quarantine")),
     "paths": dict.fromkeys(("packs", "runs")),
 }
-SCHEMAS = {"train_schema": TRAIN_KEYS, "prepare_schema": PREPARE_KEYS}
+EVALUATE_KEYS: dict[str, Any] = {
+    **dict.fromkeys(("run", "features", "against", "name", "method", "notes", "data", "masking", "seed")),
+    **dict.fromkeys(("min_positives", "repeats", "draws", "image_size", "batch_size", "per_device_batch")),
+    "paths": dict.fromkeys(("packs", "runs")),
+}
+SCHEMAS = {"train_schema": TRAIN_KEYS, "prepare_schema": PREPARE_KEYS, "evaluate_schema": EVALUATE_KEYS}
 
-RUN_DIR_VARIABLE = "EVAX_RUN_DIR"  # set by a run for the ranks that it starts
+# Set by a run for the ranks that it starts: where it is, and its settled configuration as YAML.
+RUN_DIR_VARIABLE, RUN_CONFIG_VARIABLE = "EVAX_RUN_DIR", "EVAX_RUN_CONFIG"
 
 
 class ConfigError(ValueError):
@@ -53,15 +65,17 @@ def register_schemas() -> None:
         ConfigStore.instance().store(name=name, node=schema)
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint such as "did you mean 'ratio'? (valid: ratio, topup)"."""
-    valid = sorted(str(option) for option in valid)
-    close = difflib.get_close_matches(name, valid, n=1)
+def nearest(name: str, valid: Iterable[Any]) -> str:
+    """A hint such as "did you mean 'ratio'? (valid: ratio, topup)"; a long list gives way to a close match."""
+    options = sorted({str(option) for option in valid if not str(option).startswith("_")})
+    close = difflib.get_close_matches(name, options, n=1)
+    if close and len(options) > LONG_LIST:
+        return f"did you mean '{close[0]}'?"
     hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"{hint}(valid: {', '.join(valid)})"
+    return f"{hint}(valid: {', '.join(options) or 'none'})"
 
 
-def check_config(cfg: DictConfig, keys: Mapping[str, Any]) -> None:
+def check_config(cfg: DictConfig, keys: Mapping[str, Any], path: str = "") -> None:
     """Refuse unknown keys and forbidden targets at every level, before anything is built.
 
     `keys` is the schema of the levels that no constructor describes: a name maps to None (anything with its own
@@ -69,74 +83,136 @@ def check_config(cfg: DictConfig, keys: Mapping[str, Any]) -> None:
     """
     for key in cfg:
         if key not in keys:
-            raise ConfigError(f"{key!s}: no such key; {nearest(str(key), keys)}")
-        node = cfg._get_node(key)
-        if isinstance(node, DictConfig) and not node._is_none():
-            if isinstance(inner := keys[str(key)], Mapping):
-                check_config(node, inner)
-            else:
-                check_node(node, str(key))
+            raise ConfigError(f"{path}{key!s}: no such key; {nearest(str(key), keys)}")
+        node, inner = cfg._get_node(key), keys[str(key)]
+        if isinstance(node, DictConfig) and isinstance(inner, Mapping):
+            check_config(node, inner, f"{path}{key!s}.")
+            continue
+        if isinstance(node, DictConfig) and not _has_target(node):
+            check_named_nodes(node, f"{path}{key!s}")
+        check_node(node, f"{path}{key!s}")
 
 
-def check_node(node: DictConfig, path: str) -> None:
-    """Check one node: the arguments of a `_target_` against its signature, or each child of a plain node."""
-    if "_target_" in node:
-        target = locate(node["_target_"], path)
-        parameters = inspect.signature(target).parameters
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-            for key in node:
-                if not str(key).startswith("_") and key not in parameters:
-                    raise ConfigError(f"{path}.{key!s}: no such key; {nearest(str(key), parameters)}")
+def check_named_nodes(nodes: DictConfig, path: str) -> None:
+    """Each child, of callbacks or loggers, must have its constructor, or be null; a misspelt name has none."""
+    built = [str(key) for key, child in _children(nodes) if _has_target(child)]
+    for key, child in _children(nodes):
+        if str(key) not in built and not child._is_none():
+            raise ConfigError(f"{path}.{key}: no such key, or its _target_ is missing; {nearest(str(key), built)}")
+
+
+def check_node(node: Any, path: str) -> None:
+    """Check the arguments of every `_target_` in a node against its signature, through all dicts and lists."""
+    if _has_target(node):
+        check_arguments(node, path)
+    for key, child in _children(node):
+        if child._is_missing():
+            raise ConfigError(f"{path}.{key}: has no value; give one, or choose a file that does")
+        check_node(child, f"{path}.{key}")
+
+
+def check_arguments(node: DictConfig, path: str) -> None:
+    """Refuse a forbidden target, and arguments that it does not have."""
+    if OmegaConf.is_missing(node, "_target_"):
+        raise ConfigError(f"{path} is only the base of other files; choose one of those")
+    parameters = inspect.signature(locate(node["_target_"], path)).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for key in node:
-        child = node._get_node(key)
-        if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
-            check_node(child, f"{path}.{key!s}")
+        known = key in parameters or (takes_any and not str(key).startswith("_"))
+        if not known and key not in HYDRA_KEYS:
+            raise ConfigError(f"{path}.{key!s}: no such key; {nearest(str(key), parameters)}")
 
 
-def locate(target: str, path: str) -> Callable[..., Any]:
+def _has_target(node: Any) -> bool:
+    return isinstance(node, DictConfig) and "_target_" in node.keys()  # noqa: SIM118, `in node` skips a missing value
+
+
+def _children(node: Any) -> list[tuple[Any, Any]]:
+    """Keys and unresolved children of a dict or list; none of a value, null or an interpolation."""
+    if not isinstance(node, DictConfig | ListConfig) or node._is_none() or node._is_interpolation():
+        return []
+    if isinstance(node, DictConfig):
+        return [(key, node._get_node(key)) for key in node]
+    return [(index, node._get_node(index)) for index in range(len(node))]
+
+
+def locate(target: Any, path: str) -> Callable[..., Any]:
     """The class or function behind an allowed `_target_`; ConfigError naming `path` otherwise.
 
     The found object must itself be defined in an allowed package, so that a path through a module's imports
     (`evax.config.os.system`) leads nowhere.
     """
-    refusal = ConfigError(f"{path}._target_={target} is not allowed; targets are classes of {', '.join(PACKAGES)}")
-    if not target.startswith(tuple(f"{package}." for package in PACKAGES)):
+    where = f"{path}._target_={target}"
+    refusal = ConfigError(f"{where} is not allowed; targets are classes of {', '.join(PACKAGES)}")
+    if not is_inside_packages(str(target)):
         raise refusal
-    module_name, _, name = target.rpartition(".")
+    module_name, _, name = str(target).rpartition(".")
     try:
-        found = getattr(import_module(module_name), name)
-    except ModuleNotFoundError as error:
-        if error.name and not module_name.startswith(error.name):
-            raise  # the target exists; something it needs does not
-        raise ConfigError(f"{path}._target_={target} does not exist: there is no module {error.name}") from error
-    except AttributeError as error:
-        names = dir(import_module(module_name))
-        raise ConfigError(f"{path}._target_={target} does not exist; {nearest(name, names)}") from error
-    is_class_here = inspect.isclass(found) and found.__module__.startswith(PACKAGES)
-    if not (is_class_here or target in FUNCTIONS):
+        module = import_module(module_name)
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+            raise ConfigError(f"{where} does not exist: there is no module {error.name}") from error
+        raise ConfigError(f"{where} cannot be imported: {error}") from error
+    if not hasattr(module, name):
+        names = [each for each in dir(module) if is_target(module, each)]
+        raise ConfigError(f"{where} does not exist; {nearest(name, names)}")
+    if not is_target(module, name):
         raise refusal
+    found: Callable[..., Any] = getattr(module, name)
     return found
 
 
+def is_inside_packages(name: str) -> bool:
+    """Whether a dotted name lies under one of PACKAGES."""
+    return name.startswith(tuple(f"{package}." for package in PACKAGES))
+
+
+def is_target(module: ModuleType, name: str) -> bool:
+    """Whether a name of a module may be built: a class defined in PACKAGES, or one of FUNCTIONS."""
+    found = getattr(module, name)
+    is_class_here = inspect.isclass(found) and is_inside_packages(f"{found.__module__}.")
+    return is_class_here or f"{module.__name__}.{name}" in FUNCTIONS
+
+
 def instantiate(node: DictConfig, **extra: Any) -> Any:
-    """Build an already checked node; extra arguments are passed to its constructor."""
+    """Build a node, with extra arguments for its constructor.
+
+    It is checked once more as it is built: an interpolation may stand for a whole node with a target.
+    """
+    resolved = OmegaConf.create(OmegaConf.to_container(node, resolve=True))
+    check_node(resolved, node._get_full_key(None))
     return hydra.utils.instantiate(node, _convert_="all", **extra)
 
 
 def innermost(error: BaseException) -> BaseException:
     """What really went wrong: the exception inside Hydra's wrappers."""
-    while type(error).__module__.startswith("hydra.") and (cause := error.__cause__ or error.__context__):
+    while type(error).__module__.startswith("hydra.") and not isinstance(error, OverrideParseException):
+        cause = error.__cause__ or error.__context__
+        if cause is None:
+            break
         error = cause
     return error
 
 
 def explain(error: BaseException) -> str:
-    """One line for a user: the innermost message, with the nearest valid key where a key was wrong."""
+    """One line for a user: the innermost message, with the nearest valid name where a name was wrong."""
     root = innermost(error)
+    first_line = str(root).strip().partition("\n")[0]
     if isinstance(root, ConfigAttributeError | ConfigKeyError) and root.parent_node is not None:
         return f"{root.full_key}: no such key; {nearest(str(root.key), root.parent_node.keys())}"
-    first_line = str(root).strip().splitlines()[0] if str(root).strip() else ""
-    return first_line if isinstance(root, ConfigError) else f"{type(root).__name__}: {first_line}"
+    if isinstance(root, MissingConfigException) and root.missing_cfg_file and root.options:
+        group, _, choice = root.missing_cfg_file.rpartition("/")
+        return f"{group}={choice}: no such choice; {nearest(choice, root.options)}"
+    if isinstance(root, OverrideParseException):
+        return f"{root.override}: cannot be read; write KEY=VALUE, with a VALUE of special characters in quotes"
+    if isinstance(root, HydraException):
+        return " ".join(str(root).split())
+    if isinstance(root, OmegaConfBaseException) and root.full_key:
+        return f"{root.full_key}: {first_line}"
+    if isinstance(root, ConfigError):
+        return first_line
+    built = re.search(r"full_key: (\S+)", str(error)) if isinstance(root, TypeError) else None
+    return f"{type(root).__name__}: {first_line}" + (f" (in {built[1]})" if built else "")
 
 
 @contextmanager
@@ -154,29 +230,44 @@ def clear_errors() -> Iterator[None]:
         sys.exit(1)
 
 
-def entry_point(main: Callable[[], Any]) -> None:
-    """Run a Hydra main, with errors of composition as clear as those of the run."""
+def entry_point(main: Callable[[], Any], example: str | None = None) -> None:
+    """Run a Hydra main, with errors of composition as clear as those of the run.
+
+    `example` is an override for a choice without default, which `--help` needs to show a configuration.
+    """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions reach us
+    if example and {"--help", "-h"} & set(sys.argv):
+        words = [word for word in sys.argv[1:] if word not in ("--help", "-h")]
+        is_chosen = any(word.startswith(example.partition("=")[0] + "=") for word in words)
+        sys.argv[1:] = [*words, *([] if is_chosen else [example]), "--help"]
     with clear_errors():
         main()
 
 
+@contextmanager
+def announced(cfg: DictConfig, run_dir: Path) -> Iterator[None]:
+    """Tell processes that start meanwhile which run they belong to."""
+    os.environ[RUN_DIR_VARIABLE], os.environ[RUN_CONFIG_VARIABLE] = str(run_dir), OmegaConf.to_yaml(cfg)
+    try:
+        yield
+    finally:
+        del os.environ[RUN_DIR_VARIABLE], os.environ[RUN_CONFIG_VARIABLE]
+
+
 def started_by_parent() -> Callable[[], Any] | None:
     """The work of a rank that another process started, which must not compose a configuration of its own."""
-    run_dir = os.environ.get(RUN_DIR_VARIABLE)
-    if run_dir is None:
+    if RUN_DIR_VARIABLE not in os.environ:
         return None
+    run_dir, cfg = Path(os.environ[RUN_DIR_VARIABLE]), OmegaConf.create(os.environ[RUN_CONFIG_VARIABLE])
 
     def join() -> None:
-        from evax.run import join
+        from evax.run import fit
 
-        join(Path(run_dir))
+        fit(cfg, run_dir)
 
     return join
 
 
 def save_config(cfg: DictConfig, path: Path) -> None:
-    """Write the resolved configuration, by same-folder rename."""
-    temporary = path.with_suffix(".tmp")
-    OmegaConf.save(OmegaConf.create(OmegaConf.to_container(cfg, resolve=True)), temporary)
-    temporary.replace(path)
+    """Write a settled configuration, whole or not at all."""
+    write_atomically(path, OmegaConf.to_yaml(cfg).encode())

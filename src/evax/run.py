@@ -1,28 +1,29 @@
 """`train.py`: from a configuration to a trained task in a run directory; the only module that sees all of it."""
 
 import logging
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from evax.callbacks import AtomicCheckpointIO, MetricsCsv
 from evax.callbacks.checkpointing import FOLDER
 from evax.checkpoints.files import newest_valid
-from evax.config import RUN_DIR_VARIABLE, TRAIN_KEYS, ConfigError, check_config, instantiate, save_config
+from evax.config import TRAIN_KEYS, ConfigError, announced, check_config, instantiate, save_config
 from evax.data.module import PackDataModule
 from evax.tasks.base import Task
 
 log = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
-RESUMABLE = ("trainer", "logger", "paths")  # what may change when a run goes on
+PROTOCOLS = ("clean", "official")
+# What may change when a run goes on: where and how it runs, never what it computes.
+RESUMABLE = ("trainer", "logger", "paths", "data.num_workers", "data.per_device_batch")
 
 
 def train(cfg: DictConfig, run_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
@@ -35,17 +36,12 @@ def train(cfg: DictConfig, run_dir: str | Path, overrides: Sequence[str] = ()) -
         return fit(resumed_config(cfg, run_dir, overrides), run_dir)
     run_dir = Path(run_dir)
     check_config(cfg, TRAIN_KEYS)
+    if cfg.protocol not in PROTOCOLS:
+        raise ConfigError(f"protocol={cfg.protocol} is not known; choose {' or '.join(PROTOCOLS)}")
     cfg = settled(cfg)
     claim(run_dir)
     save_config(cfg, run_dir / CONFIG)
     return fit(cfg, run_dir)
-
-
-def join(run_dir: Path) -> None:
-    """Be one more rank of the run that another process has started there."""
-    cfg = OmegaConf.load(run_dir / CONFIG)
-    assert isinstance(cfg, DictConfig)
-    fit(settled(cfg), run_dir)
 
 
 def claim(run_dir: Path) -> None:
@@ -63,16 +59,17 @@ def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> 
     assert isinstance(saved, DictConfig)
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~").partition("@")[0].replace("/", ".")
-        if key == "resume":
+        if key == "resume" or key.startswith("hydra."):
             continue
-        if key.partition(".")[0] not in RESUMABLE:
+        if not f"{key}.".startswith(tuple(f"{allowed}." for allowed in RESUMABLE)):
             raise ConfigError(
                 f"{key}: a resumed run keeps its saved configuration; only {', '.join(RESUMABLE)} may change"
             )
         OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False, force_add=True)
     check_config(saved, TRAIN_KEYS)
     for node in (saved, saved.backbone, saved.model.backbone):
-        node.weights = None  # the checkpoint has newer ones
+        if "weights" in node:
+            node.weights = None  # the checkpoint has newer ones
     return settled(saved)
 
 
@@ -97,7 +94,6 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     """Build everything and train, from the newest valid checkpoint where there is one."""
     quiet()
     run_dir = run_dir.absolute()
-    os.environ[RUN_DIR_VARIABLE] = str(run_dir)
     checkpoint = newest_valid(run_dir / FOLDER)
     seed_everything(cfg.seed, workers=False, verbose=False)
     data: PackDataModule = instantiate(cfg.data)
@@ -107,9 +103,9 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     if checkpoint is not None:
         log.info("going on from %s", checkpoint)
     try:
-        trainer.fit(task, data, ckpt_path=checkpoint)
+        with announced(cfg, run_dir):
+            trainer.fit(task, data, ckpt_path=checkpoint)
     finally:
-        os.environ.pop(RUN_DIR_VARIABLE, None)
         for logger in trainer.loggers:
             logger.finalize("finished" if trainer.state.finished else "failed")
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -120,13 +116,14 @@ def quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # inside Lightning
+    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")  # its batch sampler is
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # a choice, see data.num_workers
 
 
 def build_trainer(cfg: DictConfig, run_dir: Path, data: PackDataModule) -> Trainer:
     """Lightning's Trainer with our checkpoint files, samplers and loggers."""
     callbacks: list[Callback] = [instantiate(node) for node in (cfg.callbacks or {}).values() if node]
-    copies: list[Logger] = [instantiate(node) for node in (cfg.logger or {}).values() if node]
+    copies: list[Logger] = [instantiate(node, save_dir=str(run_dir)) for node in (cfg.logger or {}).values() if node]
     trainer: Trainer = instantiate(
         cfg.trainer,
         callbacks=callbacks,
@@ -136,6 +133,7 @@ def build_trainer(cfg: DictConfig, run_dir: Path, data: PackDataModule) -> Train
         use_distributed_sampler=False,  # our samplers know ranks, and resume
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         num_sanity_val_steps=0,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         enable_model_summary=False,
     )
     trainer.accumulate_grad_batches = data.accumulation(trainer.world_size)

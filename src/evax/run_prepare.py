@@ -17,14 +17,16 @@ log = logging.getLogger(__name__)
 
 def prepare(cfg: DictConfig) -> None:
     """Write the pack of `cfg.source` where `cfg.data` will look for it; exit code 1 if it is unusable."""
-    check_config(cfg, PREPARE_KEYS)
-    if "raw_dir" in cfg.source and cfg.raw_dir is None:
+    if "raw_dir" in (cfg.source or {}) and cfg.raw_dir is None:
         raise ConfigError("raw_dir: name the folder of the official download, raw_dir=FOLDER")
+    check_config(cfg, PREPARE_KEYS)
+    raw_dir = {"raw_dir": Path(cfg.raw_dir)} if cfg.raw_dir is not None else {}
     folder = Path(cfg.data.pack)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         report = packs.prepare(
-            instantiate(cfg.source),
+            instantiate(cfg.source, **raw_dir),
             folder,
             size=cfg.size,
             fit=cfg.fit,

@@ -33,9 +33,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("num_kills", [3, pytest.param(12, marks=pytest.mark.slow)])
-def test_a_kill_during_a_save_loses_nothing_that_was_complete(
-    tmp_path: Path, elsewhere: Path, num_kills: int
-):
+def test_a_kill_during_a_save_loses_nothing_that_was_complete(tmp_path: Path, elsewhere: Path, num_kills: int):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["reliability.endless_writer"])
     rng = np.random.default_rng(num_kills)

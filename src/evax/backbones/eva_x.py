@@ -1,5 +1,6 @@
 """EVA-X: an EVA-02 style ViT (RoPE, SwiGLU) on timm's `Eva`, with a mask token and patch-token output."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -42,6 +43,8 @@ class EvaX(Eva):
     through the same LayerNorm, which is the `norm` of MIM files. Images are (B, 3, H, W), normalised with
     `pretrained_cfg["mean"]` and `["std"]`; H and W are any multiples of the patch size.
     """
+
+    pretrained_cfg: Mapping[str, Any] = {"mean": MEAN, "std": STD}
 
     def __init__(self, *, mask_token: bool = False, attention: Attention = "auto", **eva: Any) -> None:
         super().__init__(dynamic_img_size=True, global_pool="avg", **eva)

@@ -2,6 +2,7 @@
 
 from evax.callbacks.checkpointing import AtomicCheckpointIO, Checkpointing
 from evax.callbacks.feature_probe import FeatureProbe
+from evax.callbacks.hosted import wandb_logger
 from evax.callbacks.metrics_csv import MetricsCsv
 from evax.callbacks.non_finite import NonFiniteGuard
 from evax.callbacks.pictures import Pictures
@@ -18,4 +19,5 @@ __all__ = [
     "Preempted",
     "Preemption",
     "Progress",
+    "wandb_logger",
 ]

@@ -47,11 +47,11 @@ class MetricsCsv(Logger):
             self._rewrite(rows)
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: dict[str, float | int], step: int | None = None) -> None:
         """Write metrics of a step; a step older than the newest row is an error of the caller."""
         if step is None:
             raise ValueError("metrics need the optimizer step they belong to")
-        new = {name: repr(value) for name, value in metrics.items()}
+        new = {name: repr(value if isinstance(value, int) else float(value)) for name, value in metrics.items()}
         if unseen := [name for name in new if name not in self._columns]:
             self._columns += unseen
             self._rewrite(self.rows())
@@ -73,8 +73,8 @@ class MetricsCsv(Logger):
             end = file.seek(0, 2)
             self._row_start = self._row_start if replace else end
             file.seek(self._row_start)
-            file.truncate()
             file.write(self._line(self._row))
+            file.truncate()  # last, so that a kill in between loses nothing
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         """Write the whole table anew by same-folder rename: on a new column, or on resume."""

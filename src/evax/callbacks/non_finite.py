@@ -25,6 +25,6 @@ class NonFiniteGuard(Callback):
         """Raise NonFiniteError naming step and rows."""
         if not torch.isfinite(loss):
             raise NonFiniteError(
-                f"the loss is {float(loss)} at step {trainer.global_step + 1} (epoch {trainer.current_epoch}), "
+                f"the loss is {loss.item()} at step {trainer.global_step + 1} (epoch {trainer.current_epoch}), "
                 f"pack rows {self._rows}; look at these films, or lower optim.lr or set trainer.precision=32-true"
             )

@@ -76,7 +76,7 @@ def draw(view: Views, step: int) -> Figure:
         extent = (0, view.films[i].shape[1], view.films[i].shape[0], 0)
         axes[i, 0].imshow(view.films[i], cmap="gray", vmin=0, vmax=255)
         axes[i, 1].imshow(np.where(hidden, 128, view.films[i]), cmap="gray", vmin=0, vmax=255)
-        axes[i, 2].imshow(view.films[i], cmap="gray", vmin=0, vmax=255, alpha=0.35)
+        axes[i, 2].imshow(view.films[i], cmap="gray", vmin=0, vmax=255, alpha=0.35, extent=extent)
         heat = axes[i, 2].imshow(view.cosine[i], cmap="viridis", vmin=0, vmax=1, extent=extent)
         axes[i, 3].imshow(view.colours[i], extent=extent)
         axes[i, 0].set_ylabel(f"pack row {row}")

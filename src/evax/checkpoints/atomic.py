@@ -1,10 +1,11 @@
-"""Files that appear whole or not at all."""
+"""Checkpoint files that appear whole or not at all, with failures in one line."""
 
 import errno
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+from evax.data import atomic
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -15,35 +16,19 @@ class CheckpointWriteError(Exception):
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """The path of a temporary neighbour of `path` that takes its place if the block ends without an error.
+    """`evax.data.atomic.replacing` for a folder that killed writers may have left files in.
 
-    The neighbour is on the same file system (a rename is atomic only there) and on disk before the rename.
-    Leftovers of killed writers are removed first. Raises CheckpointWriteError naming `path` and the cause.
+    Makes the folder, removes leftovers, and raises CheckpointWriteError naming `path` and the cause.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for leftover in path.parent.glob(f".*{path.suffix}.tmp"):
             leftover.unlink(missing_ok=True)
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        with suppress(OSError):  # some network file systems cannot sync a folder
-            _sync(path.parent)
+        with atomic.replacing(path) as temporary:
+            yield temporary
     except Exception as error:
         cause = f"cannot write {path}: {_cause(error)}; the file that was there before is unchanged"
         raise CheckpointWriteError(cause) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _cause(error: BaseException) -> str:

@@ -118,7 +118,7 @@ class DecodingPool:
             try:
                 decoded = future.result()
             except BrokenProcessPool:
-                decoded = [self._decode_alone(film) for film in chunk]
+                decoded = _decode_apart(self._decoder, chunk)
             yield from decoded
 
     def _submit(self, films: Sequence[Film]) -> "Future[list[Decoded | Refusal]]":
@@ -129,12 +129,20 @@ class DecodingPool:
         self._executor = _start_executor(self._workers)
         return self._executor.submit(self._decoder, films)
 
-    def _decode_alone(self, film: Film) -> Decoded | Refusal:
-        with _start_executor(1) as executor:
-            try:
-                return executor.submit(self._decoder.decode, film).result()
-            except BrokenProcessPool:
-                return Refusal(film.image_id, "crash", "the decoding process died")
+
+def _decode_apart(decoder: Decoder, films: Sequence[Film]) -> list[Decoded | Refusal]:
+    """Decode one film at a time, to find the one that kills its process."""
+    decoded: list[Decoded | Refusal] = []
+    executor = _start_executor(1)
+    for film in films:
+        try:
+            decoded.append(executor.submit(decoder.decode, film).result())
+        except BrokenProcessPool:
+            decoded.append(Refusal(film.image_id, "crash", "the decoding process died"))
+            executor.shutdown()
+            executor = _start_executor(1)
+    executor.shutdown()
+    return decoded
 
 
 def _start_executor(workers: int) -> ProcessPoolExecutor:

@@ -77,8 +77,8 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         state = "is not finished" if any(folder.glob("rows-*.json")) else "is missing"
         raise PackError(
-            f"the pack at {folder} {state}: run `python prepare.py data={folder.name}` with the folder of "
-            "your download as raw_dir=..."
+            f"the pack at {folder} {state}: run `python prepare.py data={folder.name}` "
+            "(a real data set needs raw_dir=FOLDER_OF_ITS_DOWNLOAD too)"
         ) from None
     except ValueError:
         raise PackError(f"{folder / MANIFEST} is damaged: delete it and {prepare_again(folder.name)}") from None

@@ -21,7 +21,7 @@ class Pack:
     process first reads from them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
         _check_usable(self.folder, self.manifest)

@@ -134,7 +134,7 @@ def _sums(image: UInt8[np.ndarray, "S S"]) -> tuple[int, int]:
 def _npy_writer(path: Path, size: int) -> Iterator[BinaryIO]:
     """Append films to a .npy file whose length is known only at the end."""
     header = npy_header(0, size)
-    with replacing(path) as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(header)
         yield file
         count = (file.tell() - len(header)) // size**2

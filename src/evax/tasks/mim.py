@@ -59,6 +59,10 @@ class MaskedImageModeling(Task):
         """Bring the tokenizer to the student's device."""
         self.tokenizer.to(self.device)
 
+    def on_validation_start(self) -> None:
+        """The same, where a trainer only validates."""
+        self.tokenizer.to(self.device)
+
     def predict(self, images: Float[Tensor, "B 3 H W"], is_masked: Bool[Tensor, "B N"]) -> Float[Tensor, "M T"]:
         """Predicted tokens of hidden patches, film after film, from unit images."""
         tokens = self.backbone.forward_tokens(self.student_input(images), is_masked)

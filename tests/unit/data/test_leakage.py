@@ -63,7 +63,5 @@ def test_cohorts_of_one_pack_are_apart(pack):
 
 def test_pretraining_on_the_test_films_is_caught(pack):
     everything = cohort(pack, "official", ["train", "val", "test"])
-    with pytest.raises(
-        LeakageError, match="shares 2 patients and 4 films with the test set cxr14/official/test"
-    ):
+    with pytest.raises(LeakageError, match="shares 2 patients and 4 films with the test set cxr14/official/test"):
         check_gate(everything, [cohort(pack, "official", ["test"])])

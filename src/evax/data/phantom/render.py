@@ -12,6 +12,7 @@ from evax.data.phantom import anatomy as shapes
 from evax.data.phantom.drawing import draw_tubes, ellipse, fill, strokes, tubes
 from evax.data.phantom.findings import add_lesions, lesion_bits, lung_mask
 from evax.data.phantom.plan import GRAIN, LESIONS, VESSELS, Exposure, FilmPlan
+from evax.data.phantom.vessels import vessels
 
 Plane = Float32[np.ndarray, "S S"]
 
@@ -32,15 +33,15 @@ def render(plan: FilmPlan, size: int) -> Pixels:
     tissue = soft_tissue(plan, size, rng)
     tissue -= air * (0.22 + 0.14 * blurred(air, 0.05))
     tissue += skeleton(plan, size) * (0.45 + 0.55 * air)
-    vessels = vessel_layer(plan, size) * air
+    vascular = vessel_layer(plan, size) * air
     add_lesions(
         plan,
         tissue,
-        vessels,
+        vascular,
         air,
         keyed_generator(plan.seed, Stream.PHANTOM, epoch=LESIONS, index=plan.number),
     )
-    tissue += vessels
+    tissue += vascular
     image = expose(tissue, plan.exposure, rng)
     return Pixels(cv2.max(image, stamp(size)), {"lungs": lungs, "lesions": lesion_bits(plan, lungs)})
 
@@ -137,7 +138,7 @@ def vessel_layer(plan: FilmPlan, size: int) -> Plane:
 @lru_cache(maxsize=8)
 def vessel_tree(seed: int, patient: int, anatomy: shapes.Anatomy) -> list[tuple[np.ndarray, np.ndarray]]:
     """Vessels of a patient in the patient frame, coarse to fine: centre lines and widths."""
-    return shapes.vessels(anatomy, keyed_generator(seed, Stream.PHANTOM, epoch=VESSELS, index=patient))
+    return vessels(anatomy, keyed_generator(seed, Stream.PHANTOM, epoch=VESSELS, index=patient))
 
 
 def expose(tissue: Plane, exposure: Exposure, rng: np.random.Generator) -> UInt8[np.ndarray, "S S"]:

@@ -34,9 +34,7 @@ def test_rows_become_films(tmp_path):
 def test_official_test_list_is_kept_and_validation_is_drawn_by_patient(tmp_path):
     tree = Tree(tmp_path)
     for number in range(600):
-        tree.add(
-            f"{number // 2:08d}_{number % 2:03d}.png", number // 2, "test" if number < 60 else "train_val"
-        )
+        tree.add(f"{number // 2:08d}_{number % 2:03d}.png", number // 2, "test" if number < 60 else "train_val")
     tree.write()
     entries = read_entries(tmp_path / tree.table, [])
     splits = official_splits(tmp_path, entries, [])
@@ -176,3 +174,10 @@ def test_whole_tables(shared_data, tmp_path):
     assert 0.125 < list(splits.values()).count("val") / 86_524 < 0.135
     assert not crossing([entries[name].patient_id for name in splits], splits.values())
     assert (len(boxes), sum(map(len, boxes.values()))) == (880, 984)
+
+
+@pytest.mark.data
+def test_drawn_validation_split_never_changes(shared_data):
+    films, _ = ChestXray14Source(shared_data / "nih_cxr14_sample").films()
+    drawn = [film.splits["official"] for film in films]
+    assert [drawn.count(split) for split in ("train", "val", "test")] == [648, 70, 130]

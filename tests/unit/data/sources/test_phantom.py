@@ -67,9 +67,7 @@ def test_fingerprint_changes_with_every_setting(change):
     assert PhantomSource(**settings).fingerprint() != PhantomSource(**(settings | change)).fingerprint()
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("num_films", 0), ("seed", -1), ("size", 8), ("films_per_patient", 0)]
-)
+@pytest.mark.parametrize(("key", "value"), [("num_films", 0), ("seed", -1), ("size", 8), ("films_per_patient", 0)])
 def test_an_impossible_setting_is_named(key, value):
     with pytest.raises(ValueError, match=f"{key} is {value}"):
         PhantomSource(**{key: value})

@@ -1,0 +1,58 @@
+# Everything needs only Python (3.11 to 3.13) and pip: the virtual environment is made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# TORCH=cpu takes the small builds without CUDA, for laptops
+TORCH ?=
+PIP_TORCH := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu,)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup
+DEMO := runs/demo
+
+.PHONY: help install format check test test-all parity demo bench docs clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed  ## Make .venv with the tested versions (TORCH=cpu: without CUDA)
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_TORCH) -e ".[dev]"
+	@touch $@
+
+format: install  ## Rewrite the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: install  ## Style and types; changes nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: install  ## The tests, in a few minutes
+	$(PYTEST) -m "not slow"
+
+test-all: install  ## The tests and the long ones
+	$(PYTEST)
+
+parity: install  ## Our ViT against an independent one
+	$(PYTEST) tests/parity
+
+demo: install  ## Pre-train a small student on chest phantoms and show what it learned
+	rm -rf $(DEMO) packs/demo
+	$(BIN)/python prepare.py data=phantom data.pack=packs/demo source.num_films=1200 size=128
+	$(BIN)/python train.py experiment=demo_pretrain data.pack=packs/demo hydra.run.dir=$(DEMO)
+	$(BIN)/python evaluate.py run=$(DEMO) features=random
+	$(BIN)/python evaluate.py run=$(DEMO) against=[$(DEMO)/evaluation/random]
+	$(BIN)/python -m evax.report curves $(DEMO)
+	@echo "Look at: $(DEMO)/figures (what the student sees and predicts, curves.png), $(DEMO)/metrics.csv,"
+	@echo "         $(DEMO)/evaluation/backbone/summary.txt (probe before and after)"
+
+bench: install  ## Speeds, as ratios in one run
+	$(BIN)/python benchmarks/phantom.py
+
+docs: install  ## Rebuild docs/results.md from results/*.json
+	$(BIN)/python -m evax.report results
+
+clean:  ## Remove the environment and caches; packs and runs stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build src/*.egg-info

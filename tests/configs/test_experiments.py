@@ -1,0 +1,76 @@
+"""Every file under `conf` composes, is sound, and takes a step where it describes a run."""
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+from composing import CONF, composed
+
+from evax.checkpoints.files import read_checkpoint
+from evax.config import PREPARE_KEYS, TRAIN_KEYS, ConfigError, check_config
+from evax.run import train
+
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+CHOICES = {
+    f"{path.parent.name}={path.stem}": "???" in path.read_text()
+    for path in sorted(CONF.glob("*/*.yaml"))
+    if path.parent.name not in {"experiment", "hydra"}
+}
+COMPLETE = [choice for choice, is_base in CHOICES.items() if not is_base]
+BASES = [choice for choice, is_base in CHOICES.items() if is_base]
+
+
+def group(choice: str) -> str:
+    return choice.partition("=")[0]
+
+
+def on(pack: Path) -> list[str]:
+    return ["debug=one_step", f"data.pack={pack}", "data.split=official", "data.fit_on=[train]"]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_is_sound(name):
+    check_config(composed(f"experiment={name}"), TRAIN_KEYS)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_takes_one_step(name, tiny_pack, tmp_path):
+    metrics = train(composed(f"experiment={name}", *on(tiny_pack)), tmp_path / "run")
+    assert math.isfinite(metrics["train/loss"])
+    assert_run_directory_holds_one_step(tmp_path / "run")
+
+
+def test_averaged_weights_take_one_step(tiny_pack, tmp_path):
+    train(composed("callbacks=ema", "backbone=eva_x_tiny", "image_size=64", *on(tiny_pack)), tmp_path / "run")
+    assert_run_directory_holds_one_step(tmp_path / "run")
+
+
+def assert_run_directory_holds_one_step(run_dir: Path) -> None:
+    with (run_dir / "metrics.csv").open() as file:
+        losses = {row["step"]: row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]}
+    assert list(losses) == ["1"]
+    assert math.isfinite(float(losses["1"]))
+    assert [path.name for path in (run_dir / "checkpoints").glob("*.ckpt")] == ["step-000001.ckpt"]
+    assert read_checkpoint(run_dir / "best.ckpt")["global_step"] == 1
+
+
+@pytest.mark.parametrize("choice", [choice for choice in COMPLETE if group(choice) != "source"])
+def test_choice_of_train_is_sound(choice):
+    check_config(composed(choice), TRAIN_KEYS)
+
+
+@pytest.mark.parametrize("choice", [choice for choice in COMPLETE if group(choice) == "data"])
+def test_choice_of_prepare_is_sound(choice):
+    check_config(composed(choice, root="prepare"), PREPARE_KEYS)
+
+
+@pytest.mark.parametrize("choice", BASES)
+def test_base_of_other_files_is_refused_by_its_name(choice):
+    with pytest.raises(ConfigError, match=rf"^{group(choice)}[. ].*choose"):
+        check_config(composed(choice), TRAIN_KEYS)
+
+
+def test_every_data_set_can_be_prepared():
+    data = {choice.partition("=")[2] for choice in COMPLETE if group(choice) == "data"}
+    assert data == {path.stem for path in (CONF / "source").glob("*.yaml")}

@@ -1,0 +1,19 @@
+"""train.py with a fault planted in rank 1 at the fourth micro-batch."""
+
+import os
+import runpy
+from pathlib import Path
+
+from evax.tasks.mim import MaskedImageModeling
+
+healthy = MaskedImageModeling.training_step
+
+
+def faulty(self: MaskedImageModeling, batch: dict, batch_idx: int):  # noqa: ANN201
+    if os.environ.get("LOCAL_RANK") == "1" and self.global_step == 2:
+        raise RuntimeError("rank 1 was told to fail")
+    return healthy(self, batch, batch_idx)
+
+
+MaskedImageModeling.training_step = faulty  # type: ignore[method-assign]
+runpy.run_path(str(Path(__file__).parents[2] / "train.py"), run_name="__main__")

@@ -1,0 +1,84 @@
+"""A killed run that is resumed ends bit for bit where an uninterrupted one does (R1, R2)."""
+
+import random
+import signal
+from pathlib import Path
+
+import pytest
+from training_runs import STEPS, TINY, command, digest, final_state, finish, last_step, make_pack, start, stop_at, table
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pack(tmp_path_factory.mktemp("pack"))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run_dir = tmp_path_factory.mktemp("runs") / "uninterrupted"
+    finish(start(run(pack, run_dir)))
+    return run_dir
+
+
+def run(pack: Path, run_dir: Path, *overrides: str) -> list[str]:
+    return command(*TINY, f"data.pack={pack}", f"hydra.run.dir={run_dir}", *overrides)
+
+
+def resume(run_dir: Path, *overrides: str) -> list[str]:
+    return command(f"resume={run_dir}", *overrides)
+
+
+def check_equal(run_dir: Path, uninterrupted: Path) -> None:
+    assert digest(final_state(run_dir)) == digest(final_state(uninterrupted))
+    assert table(run_dir) == table(uninterrupted)
+
+
+def kill_and_resume(pack: Path, run_dir: Path, kills: list[int], workers: list[int]) -> None:
+    """SIGKILL the process group at each of some steps, then let the run end; every leg with other workers."""
+    words = run(pack, run_dir, f"data.num_workers={workers[0]}")
+    for step, next_workers in zip(kills, workers[1:], strict=True):
+        process = start(words)
+        stop_at(process, run_dir, step, signal.SIGKILL)
+        words = resume(run_dir, f"data.num_workers={next_workers}")
+    finish(start(words))
+
+
+def test_kills_leave_no_trace(pack: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    kill_and_resume(pack, tmp_path / "run", kills=[5, 16], workers=[0, 2, 0])
+
+    check_equal(tmp_path / "run", uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_five_random_kills_leave_no_trace(seed: int, pack: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    kills = sorted(draw.sample(range(1, STEPS), k=5))
+
+    kill_and_resume(pack, tmp_path / "run", kills, workers=[draw.randrange(3) for _ in range(6)])
+
+    check_equal(tmp_path / "run", uninterrupted)
+
+
+@pytest.mark.parametrize("workers", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4))])
+def test_workers_change_nothing(workers: int, pack: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    finish(start(run(pack, tmp_path / "run", f"data.num_workers={workers}")))
+
+    check_equal(tmp_path / "run", uninterrupted)
+
+
+def test_sigterm_saves_and_exits_143(pack: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    process = start(run(pack, tmp_path / "run"))
+    stop_at(process, tmp_path / "run", 4, signal.SIGTERM)
+    output = finish(process, expected=143)
+    assert "checkpoint of step" in output
+    assert 4 <= last_step(tmp_path / "run") < STEPS
+
+    finish(start(resume(tmp_path / "run")))
+
+    check_equal(tmp_path / "run", uninterrupted)
+
+
+def test_every_step_has_one_row(uninterrupted: Path) -> None:
+    steps = [int(row.partition(",")[0]) for row in table(uninterrupted)[1:]]
+    assert steps == list(range(1, STEPS + 1))

@@ -1,0 +1,19 @@
+import pytest
+
+from evax.data.sources.cxr14_tables import SALT
+from evax.data.splits import patient_draw
+
+
+def test_draws_are_spread_evenly():
+    draws = [patient_draw("salt", str(patient)) for patient in range(2000)]
+    assert all(0 <= draw < 1 for draw in draws)
+    assert sum(draw < 0.13 for draw in draws) == pytest.approx(260, abs=50)
+
+
+def test_salts_are_independent():
+    assert patient_draw("a", "1") != patient_draw("b", "1")
+
+
+def test_draws_of_the_official_validation_split_never_change():
+    draws = [patient_draw(SALT, patient) for patient in ("1", "2", "10", "30805")]
+    assert draws == pytest.approx([0.351975, 0.794766, 0.56839, 0.940778], abs=1e-6)

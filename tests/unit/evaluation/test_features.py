@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_backbone
+
+from evax.data.pixels import normalise, to_unit
+from evax.evaluation.features import block_statistics, extract_features, pooled
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    torch.manual_seed(0)
+    return tiny_backbone().eval()
+
+
+@pytest.fixture(scope="module")
+def films():
+    return torch.randint(0, 256, (5, 1, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def inputs_of(backbone, films):
+    return normalise(to_unit(films), backbone.pretrained_cfg["mean"], backbone.pretrained_cfg["std"])
+
+
+def test_features_come_in_the_order_of_pack_rows(films):
+    batches = [{"image": films[[3, 0]], "row": torch.tensor([9, 2])}, {"image": films[[1]], "row": torch.tensor([4])}]
+    features = extract_features(lambda images: images.mean((2, 3)), batches, CPU)
+    assert features.rows.tolist() == [2, 4, 9]
+    expected = films[[0, 1, 3]].float().mean((1, 2, 3)) / 255
+    assert features.values[:, 0] == pytest.approx(expected.numpy(), abs=1e-5)
+    assert features.values.dtype == np.float32
+
+
+def test_batching_changes_nothing(backbone, films):
+    whole = extract_features(pooled(backbone), [{"image": films, "row": torch.arange(5)}], CPU)
+    parts = [{"image": films[i : i + 1], "row": torch.tensor([i])} for i in range(5)]
+    assert extract_features(pooled(backbone), parts, CPU).values == pytest.approx(whole.values, abs=1e-5)
+
+
+@torch.no_grad()
+def test_pooled_is_the_backbones_output_of_normalised_images(backbone, films):
+    assert torch.allclose(pooled(backbone)(to_unit(films)), backbone(inputs_of(backbone, films)))
+
+
+@torch.no_grad()
+def test_block_statistics_are_mean_and_deviation_of_patch_tokens(backbone, films):
+    caught = []
+    hooks = [
+        block.register_forward_hook(lambda module, inputs, output: caught.append(output[:, 1:]))
+        for block in backbone.blocks
+    ]
+    backbone(inputs_of(backbone, films))
+    for hook in hooks:
+        hook.remove()
+    first, last = caught
+    encode = block_statistics(backbone, (0, 1), with_deviation=True)
+    expected = torch.cat([first.mean(1), last.mean(1), first.std(1), last.std(1)], dim=-1)
+    assert torch.allclose(encode(to_unit(films)), expected, atol=1e-5)
+    assert torch.allclose(block_statistics(backbone, (1,))(to_unit(films)), last.mean(1), atol=1e-5)

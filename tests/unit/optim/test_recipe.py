@@ -1,0 +1,28 @@
+import pytest
+from torch import nn
+
+from evax.optim import AdamWCosine
+
+
+def test_the_schedule_is_stated_in_epochs():
+    schedule = AdamWCosine(lr=1.0, final_lr=0.1, warmup_epochs=0.5).schedule(steps_per_epoch=10, epochs=3)
+    assert (schedule.warmup_steps, schedule.total_steps) == (5, 30)
+    assert [schedule(step) for step in (0, 5, 30)] == pytest.approx([0.0, 1.0, 0.1])
+
+
+def test_the_optimizer_has_the_recipes_settings():
+    optimizer = AdamWCosine(lr=0.2, weight_decay=0.3, betas=[0.8, 0.9], eps=1e-4).build(nn.Linear(2, 2))
+    assert {group["name"]: group["weight_decay"] for group in optimizer.param_groups} == {"decay": 0.3, "no_decay": 0}
+    assert all(group["lr"] == 0.2 for group in optimizer.param_groups)
+    assert all((group["betas"], group["eps"]) == ((0.8, 0.9), 1e-4) for group in optimizer.param_groups)
+
+
+def test_a_final_rate_above_the_peak_is_refused():
+    with pytest.raises(ValueError, match=r"optim\.final_lr=0\.2 must be between 0 and optim\.lr=0\.1"):
+        AdamWCosine(lr=0.1, final_lr=0.2)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_warm_up_as_long_as_training_is_refused(epochs):
+    with pytest.raises(ValueError, match=f"optim.warmup_epochs=2.0 must be less than trainer.max_epochs={epochs}"):
+        AdamWCosine(warmup_epochs=2.0).schedule(10, epochs)

@@ -1,0 +1,43 @@
+import pytest
+import torch
+from tiny import tiny_backbone, tiny_data, tiny_task, tiny_trainer
+
+from evax.backbones.drop_path import GlobalDropPath
+
+
+def factors_of(pack, folder, **settings):
+    """Drop path factors (sample, layer) of the first two optimizer steps, as one rank uses them."""
+    data = tiny_data(pack, **settings)
+    task = tiny_task(backbone=tiny_backbone(drop_path_rate=0.5, depth=3))
+    layers = [module for module in task.modules() if isinstance(module, GlobalDropPath)]
+    drawn = []
+    step = task.training_step
+
+    def training_step(batch, batch_idx):
+        drawn.append(torch.stack([layer.factors for layer in layers], dim=1))
+        return step(batch, batch_idx)
+
+    task.training_step = training_step
+    trainer = tiny_trainer(folder, max_steps=2, limit_val_batches=0, accumulate_grad_batches=data.accumulation(1))
+    trainer.fit(task, data)
+    return torch.cat(drawn)
+
+
+def test_micro_batches_use_slices_of_one_global_draw(pack_folder, tmp_path):
+    whole = factors_of(pack_folder, tmp_path)
+    assert whole.shape == (16, 4)
+    assert torch.equal(factors_of(pack_folder, tmp_path, per_device_batch=2), whole)
+    assert not torch.equal(whole[:8], whole[8:])
+
+
+def test_bytes_become_inputs_in_the_backbones_precision():
+    images = torch.full((1, 1, 64, 64), 128, dtype=torch.uint8)
+    task = tiny_task()
+    assert task.unit_images(images).dtype == torch.float32
+    assert task.double().unit_images(images).dtype == torch.float64
+
+
+def test_the_student_is_normalised_as_its_weights_ask():
+    task = tiny_task()
+    out = task.student_input(torch.full((1, 3, 16, 16), 0.5))
+    assert out.mean().item() == pytest.approx((0.5 - 0.49185243) / 0.28509309, abs=1e-6)
