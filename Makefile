@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 # TORCH=cpu takes the small builds without CUDA, for laptops
 TORCH ?=
 PIP_TORCH := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu,)
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 DEMO := runs/demo
+PROBE := readouts=[four_blocks] strengths=[0.01]
 
 .PHONY: help install format check test test-all parity demo bench docs clean
 
@@ -42,8 +43,8 @@ demo: install  ## Pre-train a small student on chest phantoms and show what it l
 	rm -rf $(DEMO) packs/demo
 	$(BIN)/python prepare.py data=phantom data.pack=packs/demo source.num_films=1200 size=128
 	$(BIN)/python train.py experiment=demo_pretrain data.pack=packs/demo hydra.run.dir=$(DEMO)
-	$(BIN)/python evaluate.py run=$(DEMO) features=random
-	$(BIN)/python evaluate.py run=$(DEMO) against=[$(DEMO)/evaluation/random]
+	$(BIN)/python evaluate.py run=$(DEMO) $(PROBE) features=random
+	$(BIN)/python evaluate.py run=$(DEMO) $(PROBE) against=[$(DEMO)/evaluation/random]
 	$(BIN)/python -m evax.report curves $(DEMO)
 	@echo "Look at: $(DEMO)/figures (what the student sees and predicts, curves.png), $(DEMO)/metrics.csv,"
 	@echo "         $(DEMO)/evaluation/backbone/summary.txt (probe before and after)"

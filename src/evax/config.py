@@ -45,7 +45,8 @@ PREPARE_KEYS: dict[str, Any] = {
 }
 EVALUATE_KEYS: dict[str, Any] = {
     **dict.fromkeys(("run", "features", "against", "name", "method", "notes", "data", "masking", "seed")),
-    **dict.fromkeys(("min_positives", "repeats", "draws", "image_size", "batch_size", "per_device_batch")),
+    **dict.fromkeys(("readouts", "strengths", "min_positives", "repeats", "draws")),
+    **dict.fromkeys(("image_size", "batch_size", "per_device_batch")),
     "paths": dict.fromkeys(("packs", "runs")),
 }
 SCHEMAS = {"train_schema": TRAIN_KEYS, "prepare_schema": PREPARE_KEYS, "evaluate_schema": EVALUATE_KEYS}

@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
+from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate, nearest
 from evax.data.labels import resolve_labels
 from evax.data.module import PackDataModule
 from evax.evaluation.features import block_statistics, extract_features, pooled
@@ -61,10 +61,11 @@ def candidates(cfg: DictConfig, data: PackDataModule, saved: DictConfig | None) 
         return {"pixels": Candidate(*(pixel_features(images(data, rows)) for rows in (fitting, test)))}
     assert saved is not None
     backbone = build_backbone(saved, Path(cfg.run) if cfg.features == "backbone" else None)
-    return {
-        name: Candidate(*(encode_rows(encode, data, rows) for rows in (fitting, test)))
-        for name, encode in encoders(backbone).items()
-    }
+    known = encoders(backbone)
+    names = list(cfg.readouts or known)
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"readouts: there is no {unknown[0]!r}; {nearest(unknown[0], known)}")
+    return {name: Candidate(*(encode_rows(known[name], data, rows) for rows in (fitting, test))) for name in names}
 
 
 def images(data: PackDataModule, rows: np.ndarray) -> np.ndarray:
@@ -81,14 +82,14 @@ def build_backbone(saved: DictConfig, weights: Path | None) -> nn.Module:
 
 
 def encoders(backbone: Any) -> dict[str, Any]:
-    """Ways to read a backbone: its own pooled output, and patch statistics of its blocks."""
+    """Ways to read a backbone: its own pooled output, and means (and deviations) of its blocks' patch tokens."""
     last = len(backbone.blocks) - 1
     spread = tuple(range(2, last + 1, 3))  # blocks 3, 6, 9, 12 of twelve
     return {
         "pooled": pooled(backbone),
-        "last block, mean and deviation": block_statistics(backbone, (last,), with_deviation=True),
-        "every third block, mean": block_statistics(backbone, spread),
-        "every third block, mean and deviation": block_statistics(backbone, spread, with_deviation=True),
+        "last_block": block_statistics(backbone, (last,), with_deviation=True),
+        "four_block_means": block_statistics(backbone, spread),
+        "four_blocks": block_statistics(backbone, spread, with_deviation=True),
     }
 
 
@@ -118,7 +119,15 @@ def run_study(cfg: DictConfig, data: PackDataModule, features: Mapping[str, Cand
     if not scored:
         raise ConfigError(f"min_positives={cfg.min_positives}: no finding has as many in train and in test")
     return probe_study(
-        features, fitting, test, findings, scored, num_repeats=cfg.repeats, num_draws=cfg.draws, seed=cfg.seed
+        features,
+        fitting,
+        test,
+        findings,
+        scored,
+        grid=list(cfg.strengths),
+        num_repeats=cfg.repeats,
+        num_draws=cfg.draws,
+        seed=cfg.seed,
     )
 
 

@@ -9,7 +9,7 @@ from evax.tasks.mim import MaskedImageModeling
 healthy = MaskedImageModeling.training_step
 
 
-def faulty(self: MaskedImageModeling, batch: dict, batch_idx: int):  # noqa: ANN201
+def faulty(self: MaskedImageModeling, batch: dict, batch_idx: int):
     if os.environ.get("LOCAL_RANK") == "1" and self.global_step == 2:
         raise RuntimeError("rank 1 was told to fail")
     return healthy(self, batch, batch_idx)

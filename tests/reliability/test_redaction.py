@@ -31,7 +31,7 @@ class NamedPhantoms(PhantomSource):
         ]
         return named, [*refusals, Refusal(f"lost-{SECRET}", "missing")]
 
-    def read(self, film: Film):  # noqa: ANN201
+    def read(self, film: Film):
         plain = {name: getattr(film, name) for name in ("patient_id", "labels")}
         return super().read(Film(image_id=film.image_id.removesuffix(f"-{SECRET}"), **plain))
 

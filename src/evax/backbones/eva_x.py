@@ -1,5 +1,6 @@
 """EVA-X: an EVA-02 style ViT (RoPE, SwiGLU) on timm's `Eva`, with a mask token and patch-token output."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,6 +16,8 @@ from evax.backbones.attention import Attention, use_attention
 from evax.backbones.drop_path import replace_drop_path
 from evax.backbones.initialise import initialise_for_pretraining
 from evax.checkpoints.resize import resize_position_table
+
+log = logging.getLogger(__name__)
 
 # Merged520k statistics, equal on all channels (EVA-X paper, section "Pre-training data").
 MEAN, STD = (0.49185243,) * 3, (0.28509309,) * 3
@@ -129,7 +132,7 @@ def create_backbone(
     if weights is not None:
         from evax.checkpoints.weights import load_weights
 
-        load_weights(model, weights)
+        log.info("%s", load_weights(model, weights))
     return model
 
 

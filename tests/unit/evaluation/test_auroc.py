@@ -60,17 +60,13 @@ def test_resample_without_a_class_is_undefined():
 def test_invariant_under_monotone_maps(draw, monotone):
     scores, targets = draw
     scores = 4 * scores.astype(np.float64) - 2
-    np.testing.assert_array_equal(
-        auroc_per_class(monotone(scores), targets), auroc_per_class(scores, targets)
-    )
+    np.testing.assert_array_equal(auroc_per_class(monotone(scores), targets), auroc_per_class(scores, targets))
 
 
 def test_invariant_under_order_of_films(draw):
     scores, targets = draw
     order = np.random.default_rng(1).permutation(FILMS)
-    np.testing.assert_array_equal(
-        auroc_per_class(scores[order], targets[order]), auroc_per_class(scores, targets)
-    )
+    np.testing.assert_array_equal(auroc_per_class(scores[order], targets[order]), auroc_per_class(scores, targets))
 
 
 @pytest.mark.parametrize("label", [0, 1])

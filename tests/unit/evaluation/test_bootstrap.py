@@ -62,8 +62,7 @@ def test_draw_is_the_auroc_of_the_drawn_films(films):
     scores, _, targets, patients = films
     counts = resample_counts(patients, range(4), seed=7)
     expected = [
-        [roc_auc_score(np.repeat(targets[:, c], n), np.repeat(scores[:, c], n)) for c in range(3)]
-        for n in counts.T
+        [roc_auc_score(np.repeat(targets[:, c], n), np.repeat(scores[:, c], n)) for c in range(3)] for n in counts.T
     ]
     np.testing.assert_allclose(auroc_draws(scores, targets, patients, num_draws=4, seed=7), expected)
 
@@ -102,9 +101,7 @@ def test_interval_covers_the_truth_at_its_level():
 def test_paired_difference_is_that_of_the_macros(films):
     good, poor, targets, patients = films
     expected = macro(auroc_per_class(good, targets)).value - macro(auroc_per_class(poor, targets)).value
-    assert paired_macro_difference(good, poor, targets, patients, num_draws=20).value == pytest.approx(
-        expected
-    )
+    assert paired_macro_difference(good, poor, targets, patients, num_draws=20).value == pytest.approx(expected)
 
 
 def test_paired_difference_of_a_method_with_itself_is_zero(films):

@@ -66,6 +66,4 @@ def test_an_optimizer_takes_each_parameter_once():
 def test_names_and_parameters_agree(group):
     model = Task()
     entry = parameter_groups(model, 0.05)[group]
-    assert all(
-        model.get_parameter(name) is p for name, p in zip(entry["param_names"], entry["params"], strict=True)
-    )
+    assert all(model.get_parameter(name) is p for name, p in zip(entry["param_names"], entry["params"], strict=True))

@@ -61,9 +61,7 @@ def test_missing_field_is_named(field):
 
 
 def test_unknown_field_is_named():
-    with pytest.raises(
-        ResultError, match=r"^hog\.json: field 'auroc\.Mass\.width' is unknown; known are value"
-    ):
+    with pytest.raises(ResultError, match=r"^hog\.json: field 'auroc\.Mass\.width' is unknown; known are value"):
         parse(variant(auroc={**CONTENT["auroc"], "Mass": {"value": 0.7, "low": 0, "high": 1, "width": 1}}))
 
 
@@ -101,10 +99,7 @@ def test_method_without_a_choice_is_allowed():
 
 def test_undefined_finding_leaves_the_mean():
     auroc = {**CONTENT["auroc"], "Mass": {"value": None, "low": None, "high": None}}
-    assert (
-        parse(variant(auroc=auroc, auroc_macro={"value": 0.8, "low": 0.7, "high": 0.9})).auroc["Mass"].value
-        is None
-    )
+    assert parse(variant(auroc=auroc, auroc_macro={"value": 0.8, "low": 0.7, "high": 0.9})).auroc["Mass"].value is None
 
 
 def test_name_must_be_the_stem(tmp_path):

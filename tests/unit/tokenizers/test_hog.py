@@ -86,9 +86,7 @@ def test_every_cell_has_length_one():
     torch.testing.assert_close(tokens.reshape(2, 6, 4, 9).norm(dim=-1), torch.ones(2, 6, 4))
 
 
-@pytest.mark.parametrize(
-    ("patch_size", "bins", "cell", "dim"), [(16, 9, 8, 36), (8, 6, 8, 6), (16, 4, 4, 64)]
-)
+@pytest.mark.parametrize(("patch_size", "bins", "cell", "dim"), [(16, 9, 8, 36), (8, 6, 8, 6), (16, 4, 4, 64)])
 def test_dim_is_the_token_width(patch_size, bins, cell, dim):
     tokenizer = HogTokenizer(patch_size, bins, cell)
     assert tokenizer.dim == dim
@@ -103,7 +101,5 @@ def test_only_the_first_channel_is_read():
 
 
 def test_a_cell_that_does_not_divide_the_patch_is_refused():
-    with pytest.raises(
-        ValueError, match=r"^tokenizer\.cell is 5, but must divide tokenizer\.patch_size, 16$"
-    ):
+    with pytest.raises(ValueError, match=r"^tokenizer\.cell is 5, but must divide tokenizer\.patch_size, 16$"):
         HogTokenizer(cell=5)

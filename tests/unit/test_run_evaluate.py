@@ -1,0 +1,67 @@
+"""The probe study as a command."""
+
+import json
+
+import pytest
+from composing import composed
+
+from evax.config import ConfigError
+from evax.report.record import Result
+from evax.run import train
+from evax.run_evaluate import evaluate
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    from evax.data.prepare import prepare
+    from evax.data.sources.phantom import PhantomSource
+
+    folder = tmp_path_factory.mktemp("packs") / "phantom"
+    prepare(PhantomSource(num_films=120, films_per_patient=1, size=64), folder, size=64, workers=0)
+    return folder
+
+
+def study(pack, *overrides):
+    return composed(f"data.pack={pack}", "repeats=1", "draws=50", "min_positives=2", *overrides, root="evaluate")
+
+
+def test_floors_write_a_result_that_the_report_reads(pack, tmp_path):
+    evaluate(study(pack, "features=view"), tmp_path / "view")
+    folder = tmp_path / "pixels"
+    evaluate(study(pack, "features=pixels", f"against=[{tmp_path / 'view'}]"), folder)
+
+    result = Result.from_json((folder / "results.json").read_text(), "results.json")
+    assert result.method == "pixels"
+    assert result.comparisons[0].rival == "view"
+    assert "macro minus view" in (folder / "summary.txt").read_text()
+    assert json.loads((folder / "results.json").read_text())["data"] == "phantom/official"
+
+
+def test_a_run_is_probed_before_and_after_training(pack, tmp_path):
+    run_dir = tmp_path / "run"
+    small = ["debug=one_step", "image_size=32", f"data.pack={pack}", "~callbacks.feature_probe"]
+    train(composed("experiment=demo_pretrain", *small), run_dir)
+
+    for features in ("random", "backbone"):
+        evaluate(study(pack, f"run={run_dir}", f"features={features}"), tmp_path / "unused")
+
+    scores = [
+        json.loads((run_dir / "evaluation" / name / "results.json").read_text()) for name in ("random", "backbone")
+    ]
+    assert scores[0]["test_ids_digest"] == scores[1]["test_ids_digest"]
+    assert scores[0]["trials"] != scores[1]["trials"]  # one step has moved the weights
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["features=pixel"], "features=pixel is not known"),
+        (["features=backbone"], "features=backbone needs run=RUN_DIR"),
+        (["features=view", "run=nowhere"], "run=nowhere: there is no config.yaml"),
+        (["features=view", "min_positives=1000"], "min_positives=1000: no finding has as many"),
+        (["features=view", "against=[nowhere]"], "against=nowhere: there is no predictions.parquet"),
+    ],
+)
+def test_mistakes_are_named(words, message, pack, tmp_path):
+    with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
+        evaluate(study(pack, *words), tmp_path / "out")
