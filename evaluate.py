@@ -15,7 +15,8 @@ def main(cfg: DictConfig) -> float:
     with clear_errors():
         from evax.run_evaluate import evaluate
 
-        return evaluate(cfg, HydraConfig.get().runtime.output_dir)["test/auroc_macro"]
+        job = HydraConfig.get()
+        return evaluate(cfg, job.runtime.output_dir, job.overrides.task)["test/auroc_macro"]
 
 
 if __name__ == "__main__":

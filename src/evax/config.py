@@ -248,11 +248,13 @@ def entry_point(main: Callable[[], Any], example: str | None = None) -> None:
 @contextmanager
 def announced(cfg: DictConfig, run_dir: Path) -> Iterator[None]:
     """Tell processes that start meanwhile which run they belong to."""
+    before = dict(os.environ)
     os.environ[RUN_DIR_VARIABLE], os.environ[RUN_CONFIG_VARIABLE] = str(run_dir), OmegaConf.to_yaml(cfg)
     try:
         yield
-    finally:
-        del os.environ[RUN_DIR_VARIABLE], os.environ[RUN_CONFIG_VARIABLE]
+    finally:  # Lightning leaves rank and port behind, and the next job of a sweep would take them for its own
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
 
 
 def started_by_parent() -> Callable[[], Any] | None:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from evax.callbacks import AtomicCheckpointIO, MetricsCsv
 from evax.callbacks.checkpointing import FOLDER
+from evax.callbacks.metrics_csv import METRICS
 from evax.checkpoints.files import newest_valid
 from evax.config import TRAIN_KEYS, ConfigError, announced, check_config, instantiate, save_config
 from evax.data.module import PackDataModule
@@ -21,9 +22,26 @@ from evax.tasks.base import Task
 log = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
-PROTOCOLS = ("clean", "official")
-# What may change when a run goes on: where and how it runs, never what it computes.
-RESUMABLE = ("trainer", "logger", "paths", "data.num_workers", "data.per_device_batch")
+# What may change when a run goes on: where it runs, and for how long. The pack is guarded by its digest.
+RESUMABLE = (
+    *("trainer", "logger", "paths", "per_device_batch"),
+    *("data.num_workers", "data.per_device_batch", "data.pack"),
+)
+# Trainer arguments that follow from other keys, or would break what a resume relies on; and what to use instead.
+RESERVED = {
+    "accumulate_grad_batches": "per_device_batch",
+    "log_every_n_steps": "nothing, every step is recorded",
+    "max_steps": "trainer.max_epochs",
+    "val_check_interval": "trainer.check_val_every_n_epoch",
+    "use_distributed_sampler": "nothing, samplers know ranks",
+    "num_sanity_val_steps": "debug=one_step",
+    "enable_progress_bar": "~callbacks.progress",
+    "enable_checkpointing": "callbacks.checkpointing",
+    "default_root_dir": "hydra.run.dir",
+    "callbacks": "callbacks",
+    "logger": "logger",
+    "plugins": "nothing",
+}
 
 
 def train(cfg: DictConfig, run_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
@@ -33,11 +51,14 @@ def train(cfg: DictConfig, run_dir: str | Path, overrides: Sequence[str] = ()) -
     """
     if cfg.resume is not None:
         run_dir = Path(cfg.resume)
-        return fit(resumed_config(cfg, run_dir, overrides), run_dir)
+        cfg = resumed_config(cfg, run_dir, overrides)
+        save_config(cfg, run_dir / CONFIG)
+        return fit(cfg, run_dir)
     run_dir = Path(run_dir)
     check_config(cfg, TRAIN_KEYS)
-    if cfg.protocol not in PROTOCOLS:
-        raise ConfigError(f"protocol={cfg.protocol} is not known; choose {' or '.join(PROTOCOLS)}")
+    if cfg.protocol != "clean":
+        raise ConfigError(f"protocol={cfg.protocol}: pre-training has one protocol, clean")
+    check_trainer(cfg.trainer)
     cfg = settled(cfg)
     claim(run_dir)
     save_config(cfg, run_dir / CONFIG)
@@ -46,7 +67,7 @@ def train(cfg: DictConfig, run_dir: str | Path, overrides: Sequence[str] = ()) -
 
 def claim(run_dir: Path) -> None:
     """Make the run directory; refuse one that holds a run already."""
-    if (run_dir / CONFIG).exists():
+    if (run_dir / METRICS).exists() or any((run_dir / FOLDER).glob("*.ckpt")):
         raise ConfigError(f"{run_dir} holds a run already; go on with it by resume={run_dir}, or choose another name")
     run_dir.mkdir(parents=True, exist_ok=True)
 
@@ -66,11 +87,22 @@ def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> 
                 f"{key}: a resumed run keeps its saved configuration; only {', '.join(RESUMABLE)} may change"
             )
         OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False, force_add=True)
+        if key == "per_device_batch":
+            saved.data.per_device_batch = cfg.per_device_batch
     check_config(saved, TRAIN_KEYS)
-    for node in (saved, saved.backbone, saved.model.backbone):
-        if "weights" in node:
-            node.weights = None  # the checkpoint has newer ones
+    check_trainer(saved.trainer)
     return settled(saved)
+
+
+def check_trainer(trainer: DictConfig) -> None:
+    """Refuse trainer settings that would be overwritten, or that a resume could not keep."""
+    for key, instead in RESERVED.items():
+        if key in trainer:
+            raise ConfigError(f"trainer.{key} is not yours to set; use {instead}")
+    if trainer.get("limit_train_batches", 1.0) != 1.0 and trainer.max_epochs != 1:
+        raise ConfigError("trainer.limit_train_batches works for one epoch only; use data.fraction to train on less")
+    if str(trainer.get("precision")) in ("bf16-true", "16-true", "16-mixed"):
+        raise ConfigError(f"trainer.precision={trainer.precision} is not supported; use bf16-mixed or 32-true")
 
 
 def settled(cfg: DictConfig) -> DictConfig:
@@ -80,6 +112,7 @@ def settled(cfg: DictConfig) -> DictConfig:
     with open_dict(plain):
         if plain.trainer.get("precision") == "auto":
             plain.trainer.precision = best_precision(plain.trainer.get("accelerator", "auto"))
+        plain.data.pack = str(Path(plain.data.pack).absolute())
     return plain
 
 
@@ -97,11 +130,13 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     checkpoint = newest_valid(run_dir / FOLDER)
     seed_everything(cfg.seed, workers=False, verbose=False)
     data: PackDataModule = instantiate(cfg.data)
-    task: Task = instantiate(cfg.model)
+    task: Task = instantiate(without_weights(cfg.model) if checkpoint else cfg.model)
     trainer = build_trainer(cfg, run_dir, data)
     rewind(trainer.loggers, checkpoint)
     if checkpoint is not None:
         log.info("going on from %s", checkpoint)
+    elif (run_dir / METRICS).exists():
+        log.info("%s has no checkpoint yet: starting from step 0", run_dir)
     try:
         with announced(cfg, run_dir):
             trainer.fit(task, data, ckpt_path=checkpoint)
@@ -109,6 +144,14 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
         for logger in trainer.loggers:
             logger.finalize("finished" if trainer.state.finished else "failed")
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def without_weights(model: DictConfig) -> DictConfig:
+    """The same model without the file it first started from: a checkpoint has newer weights."""
+    model = model.copy()
+    if "weights" in model.backbone:
+        model.backbone.weights = None
+    return model
 
 
 def quiet() -> None:
@@ -130,6 +173,7 @@ def build_trainer(cfg: DictConfig, run_dir: Path, data: PackDataModule) -> Train
         logger=[MetricsCsv(run_dir), *copies],
         plugins=[AtomicCheckpointIO()],
         default_root_dir=str(run_dir),
+        log_every_n_steps=1,
         use_distributed_sampler=False,  # our samplers know ranks, and resume
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         num_sanity_val_steps=0,

@@ -17,9 +17,10 @@ from torch import nn
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate, nearest
 from evax.data.labels import resolve_labels
 from evax.data.module import PackDataModule
+from evax.evaluation.bootstrap import paired_macro_difference
 from evax.evaluation.features import block_statistics, extract_features, pooled
 from evax.evaluation.floors import pixel_features, view_features
-from evax.evaluation.predictions import write_predictions
+from evax.evaluation.predictions import read_predictions, write_predictions
 from evax.evaluation.study import Candidate, LabelledFilms, StudyResult, estimate_to_json, probe_study
 from evax.run import CONFIG
 
@@ -29,9 +30,12 @@ FEATURES = ("backbone", "random", "pixels", "view")
 RESULT, PREDICTIONS, SUMMARY = "results.json", "predictions.parquet", "summary.txt"
 
 
-def evaluate(cfg: DictConfig, output_dir: str | Path) -> dict[str, float]:
+def evaluate(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
     """Probe frozen features: choose on train+val across patients, score test once, write results.json."""
     check_config(cfg, EVALUATE_KEYS)
+    theirs = [word for word in overrides if word.lstrip("+~").startswith(("data", "image_size"))]
+    if cfg.run is not None and theirs:
+        raise ConfigError(f"{theirs[0]}: run={cfg.run} is evaluated on its own data; leave this out")
     if cfg.features not in FEATURES:
         raise ConfigError(f"features={cfg.features} is not known; choose one of {', '.join(FEATURES)}")
     if cfg.features in ("backbone", "random") and cfg.run is None:
@@ -142,7 +146,7 @@ def write_study(folder: Path, cfg: DictConfig, data: PackDataModule, study: Stud
         "data": f"{data.pack.manifest.source}/{data.split}",
         "protocol": "clean",
         "recipe": "",
-        "config_hash": config_hash(cfg),
+        "config_hash": config_hash(cfg, data),
         "commit": commit(),
         "command": " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
         "comparisons": comparisons,
@@ -155,9 +159,6 @@ def write_study(folder: Path, cfg: DictConfig, data: PackDataModule, study: Stud
 
 def compare_with(folder: Path, study: StudyResult) -> dict[str, Any]:
     """The paired difference to an evaluation written earlier, on the same films."""
-    from evax.evaluation.bootstrap import paired_macro_difference
-    from evax.evaluation.predictions import read_predictions
-
     if not (folder / PREDICTIONS).exists():
         raise ConfigError(f"against={folder}: there is no {PREDICTIONS}; name the folder of an evaluation")
     ids, scores = read_predictions(folder / PREDICTIONS, study.findings)
@@ -176,10 +177,16 @@ def compare_with(folder: Path, study: StudyResult) -> dict[str, Any]:
     return {"rival": rival, "auroc_macro": estimate_to_json(difference)}
 
 
-def config_hash(cfg: DictConfig) -> str:
-    """Digest of the settings: of the run where there is one, else of this evaluation."""
-    text = (Path(cfg.run) / CONFIG).read_text(encoding="utf-8") if cfg.run is not None else OmegaConf.to_yaml(cfg.data)
-    return hashlib.sha256(f"{cfg.features}\n{text}".encode()).hexdigest()[:16]
+def config_hash(cfg: DictConfig, data: PackDataModule) -> str:
+    """Digest of everything that decides the scores: the run's settings, the probe's, and the pack; no paths."""
+    probe = ("features", "readouts", "strengths", "min_positives", "repeats", "draws", "seed")
+    settings: dict[str, Any] = {key: OmegaConf.to_container(cfg)[key] for key in probe}  # type: ignore[call-overload, index]
+    settings |= {"pack": data.pack.digest, "split": data.split}
+    if cfg.run is not None:
+        run = cast("dict[str, Any]", OmegaConf.to_container(read_run(Path(cfg.run))))
+        settings["run"] = {key: run[key] for key in ("seed", "image_size", "batch_size", "model", "trainer")}
+        settings["run"]["data"] = {key: value for key, value in run["data"].items() if key != "pack"}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def commit() -> str:

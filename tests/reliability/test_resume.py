@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from training_runs import STEPS, TINY, command, digest, final_state, finish, last_step, make_pack, start, stop_at, table
 
+from evax.checkpoints.files import read_checkpoint
+
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -29,6 +31,8 @@ def resume(run_dir: Path, *overrides: str) -> list[str]:
 
 
 def check_equal(run_dir: Path, uninterrupted: Path) -> None:
+    best = [read_checkpoint(folder / "best.ckpt")["state_dict"] for folder in (run_dir, uninterrupted)]
+    assert digest(best[0]) == digest(best[1])
     assert digest(final_state(run_dir)) == digest(final_state(uninterrupted))
     assert table(run_dir) == table(uninterrupted)
 
@@ -44,7 +48,7 @@ def kill_and_resume(pack: Path, run_dir: Path, kills: list[int], workers: list[i
 
 
 def test_kills_leave_no_trace(pack: Path, uninterrupted: Path, tmp_path: Path) -> None:
-    kill_and_resume(pack, tmp_path / "run", kills=[5, 16], workers=[0, 2, 0])
+    kill_and_resume(pack, tmp_path / "run", kills=[4, 5, 16], workers=[0, 2, 0, 0])
 
     check_equal(tmp_path / "run", uninterrupted)
 
@@ -71,7 +75,7 @@ def test_sigterm_saves_and_exits_143(pack: Path, uninterrupted: Path, tmp_path: 
     process = start(run(pack, tmp_path / "run"))
     stop_at(process, tmp_path / "run", 4, signal.SIGTERM)
     output = finish(process, expected=143)
-    assert "checkpoint of step" in output
+    assert "told to stop at step" in output
     assert 4 <= last_step(tmp_path / "run") < STEPS
 
     finish(start(resume(tmp_path / "run")))

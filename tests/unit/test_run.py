@@ -5,7 +5,7 @@ from composing import composed
 from omegaconf import OmegaConf
 
 from evax.config import ConfigError
-from evax.run import CONFIG, claim, resumed_config, settled, train
+from evax.run import CONFIG, claim, resumed_config, settled, train, without_weights
 
 
 @pytest.fixture
@@ -17,6 +17,8 @@ def saved(tmp_path):
 
 
 def test_a_run_directory_is_claimed_once(saved):
+    claim(saved)  # nothing has been computed there
+    (saved / "metrics.csv").touch()
     with pytest.raises(ConfigError, match=r"holds a run already; go on with it by resume="):
         claim(saved)
 
@@ -27,9 +29,10 @@ def test_resume_keeps_the_saved_configuration(saved):
     assert cfg.backbone.name == "eva_x_tiny"
 
 
-def test_resume_does_not_read_the_first_weights_again(saved):
+def test_a_checkpoint_replaces_the_first_weights(saved):
     cfg = resumed_config(composed(), saved, [])
-    assert cfg.model.backbone.weights is None
+    assert cfg.model.backbone.weights == "old.safetensors"  # a run killed before its first checkpoint needs them
+    assert without_weights(cfg.model).backbone.weights is None
 
 
 def test_resume_takes_what_decides_where_it_runs(saved):
@@ -49,6 +52,16 @@ def test_resume_without_a_run_is_named(tmp_path):
         resumed_config(composed(), tmp_path, [])
 
 
-def test_an_unknown_protocol_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"protocol=published is not known; choose clean or official"):
-        train(composed("protocol=published"), tmp_path / "run")
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("protocol=official", "pre-training has one protocol, clean"),
+        ("+trainer.accumulate_grad_batches=2", "use per_device_batch"),
+        ("+trainer.max_steps=10", "use trainer.max_epochs"),
+        ("trainer.limit_train_batches=3", "use data.fraction"),
+        ("trainer.precision=bf16-true", "use bf16-mixed or 32-true"),
+    ],
+)
+def test_what_would_be_ignored_or_break_a_resume_is_refused(word, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        train(composed(word), tmp_path / "run")

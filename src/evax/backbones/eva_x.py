@@ -104,6 +104,7 @@ def create_backbone(
     name: str,
     *,
     weights: str | Path | None = None,
+    weights_key: str | None = None,
     image_size: int | tuple[int, int] = 224,
     mask_token: bool = False,
     attention: Attention = "auto",
@@ -114,7 +115,8 @@ def create_backbone(
     """An EVA-X backbone without classifier: `eva_x_tiny`, `eva_x_small` or `eva_x_base`.
 
     `image_size` is the size of the learned position table (pixels); other sizes work and are resized to. `weights`
-    is a run directory or a file in any known layout, and replaces the initialisation: "pretraining" is EVA-02's
+    is a run directory or a file in any known layout (`weights_key` names its container where there are several),
+    and replaces the initialisation: "pretraining" is EVA-02's
     Xavier recipe, "finetuning" its truncated normal with depth rescale. Raises ValueError for an unknown name.
     """
     if name not in SIZES:
@@ -132,7 +134,7 @@ def create_backbone(
     if weights is not None:
         from evax.checkpoints.weights import load_weights
 
-        log.info("%s", load_weights(model, weights))
+        log.info("%s", load_weights(model, weights, key=weights_key))
     return model
 
 

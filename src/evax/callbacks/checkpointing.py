@@ -10,8 +10,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from evax.checkpoints.atomic import CheckpointWriteError
-from evax.checkpoints.files import has_room, prune, read_checkpoint, sha256_of, step_file, write_checkpoint
+from evax.checkpoints.files import has_room, prune, read_checkpoint, step_file, write_checkpoint
 from evax.checkpoints.index import Entry, record
+from evax.data.atomic import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -20,11 +21,21 @@ FOLDER = "checkpoints"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's door to checkpoint files: atomic writes, CRC-checked reads, plain types only."""
+    """Lightning's door to checkpoint files: atomic writes, CRC-checked reads, plain types only.
+
+    Only rank 0 writes, and all ranks meet right after it; so a failed write is kept in `failure` until they have
+    met, for Checkpointing to raise on every rank alike.
+    """
+
+    failure: CheckpointWriteError | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write atomically; raises CheckpointWriteError and keeps the old file."""
-        write_checkpoint(checkpoint, path)
+        """Write atomically; a failure leaves the old file and is kept in `failure`."""
+        try:
+            write_checkpoint(checkpoint, path)
+            self.failure = None
+        except CheckpointWriteError as error:
+            self.failure = error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read with checks; damaged or unsafe files are refused by name."""
@@ -63,21 +74,27 @@ class Checkpointing(Checkpoint):
         self.folder = self.run_dir / FOLDER
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse to start on a disk that cannot hold the kept checkpoints (weights and two Adam moments)."""
-        num_bytes = 3 * sum(p.numel() * p.element_size() for p in pl_module.parameters())
-        if not has_room(self.folder, num_bytes, self.keep + 1):
+        """Refuse to start on a disk that cannot hold the kept checkpoints (weights, average, two moments)."""
+        num_bytes = 4 * sum(p.numel() * p.element_size() for p in pl_module.parameters())
+        copies = self.keep + 2 if trainer.global_step == 0 else 1  # beside them best.ckpt, and one being written
+        if not has_room(self.folder, num_bytes, copies - 1):
             raise CheckpointWriteError(
-                f"{self.run_dir} has no room for {self.keep + 1} checkpoints of {num_bytes / 1e6:.0f} MB; "
+                f"{self.run_dir} has no room for {copies} checkpoints of {num_bytes / 1e6:.0f} MB; "
                 "free space, or set paths.runs to another disk"
             )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """What a run starts from needs no saving."""
+        self.saved_step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save inside an epoch, at optimizer steps; the last step waits for validation."""
         step = trainer.global_step
-        is_due = self.every_n_steps is not None and step % self.every_n_steps == 0 and step > 0
-        if is_due and step != self.saved_step and not trainer.is_last_batch:
+        is_due = self.every_n_steps is not None and step % self.every_n_steps == 0
+        has_stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if is_due and has_stepped and not trainer.is_last_batch:
             self.save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -92,36 +109,42 @@ class Checkpointing(Checkpoint):
                 f"callbacks.checkpointing.monitor={self.monitor} was not recorded; "
                 f"choose one of {', '.join(sorted(trainer.callback_metrics))}"
             )
-        improved = self._has_validated and self._is_better(float(metric))
+        value = float(metric) if self._has_validated else None
         self._has_validated = False
-        if improved:
-            self.best = float(metric)
         is_last = trainer.current_epoch + 1 == trainer.max_epochs
-        if (trainer.current_epoch + 1) % self.every_n_epochs == 0 or is_last or improved:
-            self.save(trainer, is_best=improved)
+        is_best = value is not None and self._is_better(value)
+        if (trainer.current_epoch + 1) % self.every_n_epochs == 0 or is_last or is_best:
+            self.save(trainer, value, is_best=is_best)
 
     def _is_better(self, metric: float) -> bool:
         return math.isfinite(metric) and (self.best is None or self.sign * metric > self.sign * self.best)
 
-    def save(self, trainer: Trainer, *, is_best: bool = False) -> None:
-        """Write the step file now, on all ranks together; also as `best.ckpt` if it is the best."""
-        step = trainer.global_step
-        self.saved_step = step
+    def save(self, trainer: Trainer, metric: float | None = None, *, is_best: bool = False) -> None:
+        """Write the step file now, on all ranks together; before it `best.ckpt`, if `metric` is the best so far.
+
+        In this order a kill in between costs nothing: the step is taken again, and both files are written again.
+        """
+        step, former = trainer.global_step, self.best
         try:
-            self._write(trainer, self.folder / step_file(step), step)
             if is_best:
-                self._write(trainer, self.run_dir / BEST, step)
-            self.failures = 0
+                self.best = metric
+                self._write(trainer, self.run_dir / BEST, step, metric)
+            self._write(trainer, self.folder / step_file(step), step, metric)
+            self.saved_step, self.failures = step, 0
         except CheckpointWriteError as error:
+            self.best = former
             self.failures += 1
             log.warning("%s (%d of %d tolerated in a row)", error, self.failures, self.max_failures)
             if self.failures > self.max_failures:
                 raise
 
-    def _write(self, trainer: Trainer, path: Path, step: int) -> None:
+    def _write(self, trainer: Trainer, path: Path, step: int, metric: float | None) -> None:
         trainer.save_checkpoint(path)
+        failure = trainer.strategy.checkpoint_io.failure
+        if message := trainer.strategy.broadcast(str(failure) if failure else None):
+            raise CheckpointWriteError(message)
         if trainer.is_global_zero:
-            record(path.parent, Entry(path.name, step, sha256_of(path), self.best))
+            record(path.parent, Entry(path.name, step, sha256_of(path), metric))
             if path.parent == self.folder:
                 prune(self.folder, self.keep)
 

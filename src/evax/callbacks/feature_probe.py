@@ -9,7 +9,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from evax.data.labels import resolve_labels
 from evax.data.module import PackDataModule
-from evax.data.pixels import to_unit
 from evax.evaluation.auroc import auroc_per_class, macro
 from evax.evaluation.features import extract_features, pooled
 from evax.evaluation.knn import knn_scores
@@ -82,7 +81,7 @@ class FeatureProbe(Callback):
     ) -> tuple[Float32[np.ndarray, "N D"], Int[np.ndarray, "N"]]:
         dataset = data.dataset(rows, mask=False)
         batches = data.local_loader(dataset)
-        features = extract_features(pooled(task.backbone), batches, task.device)
+        features = extract_features(pooled(task.backbone), batches, task.device, task.dtype)
         return features.values, features.rows
 
     @torch.inference_mode()
@@ -91,7 +90,7 @@ class FeatureProbe(Callback):
         chosen = np.linspace(0, data.grid[0] * data.grid[1] - 1, TOKENS_PER_FILM).round().astype(int)
         sampled: dict[str, list[Float[np.ndarray, "K D"]]] = {"feature_rank": [], "target_rank": []}
         for batch in data.local_loader(data.dataset(rows, mask=False)):
-            images = to_unit(batch["image"].to(task.device))
+            images = task.unit_images(batch["image"].to(task.device))
             tokens = {
                 "feature_rank": task.backbone.forward_tokens(task.student_input(images)),
                 "target_rank": task.target(images),

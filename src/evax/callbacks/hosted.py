@@ -1,6 +1,7 @@
 """Weights & Biases as a copy of metrics.csv: numbers only, offline unless told otherwise."""
 
-import wandb
+import hashlib
+
 from lightning.pytorch.loggers import WandbLogger
 
 
@@ -10,7 +11,9 @@ def wandb_logger(save_dir: str, project: str = "evax", *, offline: bool = True) 
     W&B's defaults store console output, the command line, the git state and the machine, where patient paths can
     hide; all of that is off. Checkpoints are never uploaded.
     """
-    settings = wandb.Settings(
+    from wandb import Settings  # slow to import, and only wanted here
+
+    settings = Settings(
         console="off",
         disable_git=True,
         save_code=False,
@@ -18,4 +21,13 @@ def wandb_logger(save_dir: str, project: str = "evax", *, offline: bool = True) 
         x_disable_machine_info=True,
         x_disable_stats=True,
     )
-    return WandbLogger(project=project, save_dir=save_dir, offline=offline, log_model=False, settings=settings)
+    run_id = hashlib.sha256(save_dir.encode()).hexdigest()[:12]  # a resumed run goes on under its id
+    return WandbLogger(
+        project=project,
+        save_dir=save_dir,
+        id=run_id,
+        resume="allow",
+        offline=offline,
+        log_model=False,
+        settings=settings,
+    )

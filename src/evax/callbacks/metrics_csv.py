@@ -8,6 +8,8 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+METRICS = "metrics.csv"
+
 
 class MetricsCsv(Logger):
     """Wide table, one row per step, in step order; written as it comes and never deleted.
@@ -18,7 +20,7 @@ class MetricsCsv(Logger):
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__()
-        self.path = Path(folder) / "metrics.csv"
+        self.path = Path(folder) / METRICS
         self._columns = ["step"]
         self._row: dict[str, str] = {}
         self._row_start = 0  # byte offset of the newest row, which may still grow

@@ -52,7 +52,7 @@ def views(data: Any, task: Any, num_films: int) -> Views:
     batch = next(iter(data.local_loader(data.dataset(data.rows("val")[:num_films]))))
     images, is_masked = task.unit_images(batch["image"].to(task.device)), batch["is_masked"].to(task.device)
     cosine = torch.full(is_masked.shape, torch.nan, device=task.device)
-    cosine[is_masked] = token_cosine(task.predict(images, is_masked), task.target(images)[is_masked])
+    cosine[is_masked] = token_cosine(task.predict(images, is_masked), task.target(images)[is_masked]).float()
     tokens = task.backbone.forward_tokens(task.student_input(images))
     shape = (len(images), *data.grid)
     return Views(

@@ -12,7 +12,7 @@ from evax.callbacks.checkpointing import Checkpointing
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class Preempted(SystemExit):
@@ -38,6 +38,8 @@ class Preemption(Checkpoint):
             signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt  # Ctrl-C twice: now
         self.asked = True
 
     def on_train_batch_end(
@@ -60,8 +62,11 @@ class Preemption(Checkpoint):
             self._leave(trainer)
 
     def _leave(self, trainer: Trainer) -> None:
+        saved = 0
         for callback in trainer.callbacks:
-            if isinstance(callback, Checkpointing) and callback.saved_step != trainer.global_step:
-                callback.save(trainer)
-        log.warning("told to stop: checkpoint of step %d is written", trainer.global_step)
+            if isinstance(callback, Checkpointing):
+                if callback.saved_step != trainer.global_step:
+                    callback.save(trainer)
+                saved = callback.saved_step
+        log.warning("told to stop at step %d: the checkpoint of step %d is written", trainer.global_step, saved)
         raise Preempted

@@ -29,6 +29,6 @@ class Progress(RichProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """What stands at the right of the bar."""
         speed = self._images / max(time.perf_counter() - self._since, 1e-9)
-        shown = {name: trainer.callback_metrics.get(name) for name in ("train/loss", "val/cosine_excess")}
-        metrics = {name: f"{float(value):.3f}" for name, value in shown.items() if value is not None}
+        latest = getattr(pl_module, "latest", {})
+        metrics = {name: f"{latest[name]:.3f}" for name in ("train/loss", "val/cosine_excess") if name in latest}
         return metrics | {"images/s": f"{speed:.0f}"}

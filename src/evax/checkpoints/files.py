@@ -3,7 +3,6 @@
 torch.save writes a zip archive with a CRC per tensor. torch.load does not check them; here they are checked.
 """
 
-import hashlib
 import logging
 import re
 import shutil
@@ -17,6 +16,7 @@ import torch
 
 from evax.checkpoints.atomic import CheckpointWriteError, first_line, replacing
 from evax.checkpoints.index import forget, read_index
+from evax.data.atomic import sha256_of
 
 CORRUPT = "corrupt"  # folder that takes damaged files
 STEP_FILES = "step-*.ckpt"
@@ -130,12 +130,6 @@ def has_room(folder: str | Path, num_bytes: int, copies: int) -> bool:
     folder = Path(folder).absolute()
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     return shutil.disk_usage(existing).free >= num_bytes * (copies + 1)
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _step(path: Path) -> int:

@@ -11,8 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from evax.checkpoints.files import CheckpointReadError, find_damage, load_plain, newest_valid, sha256_of
+from evax.checkpoints.files import CheckpointReadError, find_damage, load_plain, newest_valid
 from evax.checkpoints.layouts import CONTAINERS, translate
+from evax.data.atomic import sha256_of
 
 CHECKPOINTS, BEST = "checkpoints", "best.ckpt"
 FLAT = "flat"

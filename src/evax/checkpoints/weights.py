@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from evax.checkpoints.atomic import replacing
-from evax.checkpoints.files import sha256_of
 from evax.checkpoints.layouts import OPTIONAL
 from evax.checkpoints.resize import resize_patch_kernel, resize_position_table
 from evax.checkpoints.weight_files import Weights, WeightsError, quote, read_weights
+from evax.data.atomic import sha256_of
 
 __all__ = ["LoadReport", "WeightsError", "export_weights", "load_weights"]
 

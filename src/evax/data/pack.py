@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float32, Int8, UInt8
 
+from evax.data.atomic import sha256_of
 from evax.data.film import Box
 from evax.data.index import label_column, split_column
 from evax.data.manifest import INDEX, QUARANTINE, Manifest, PackError, prepare_again, read_manifest
-from evax.data.shards import PIXELS, digest_file, mask_kind, npy_header, shard_file
+from evax.data.shards import PIXELS, mask_kind, npy_header, shard_file
 
 
 class Pack:
@@ -130,7 +131,7 @@ def verify(folder: Path) -> Manifest:
     """Re-hash every file of a pack; PackError names those that are missing or damaged."""
     manifest = read_manifest(folder)
     _check_files(folder, manifest)
-    damaged = [name for name, digest in manifest.files.items() if digest_file(folder / name) != digest]
+    damaged = [name for name, digest in manifest.files.items() if sha256_of(folder / name) != digest]
     if damaged:
         raise PackError(_broken(folder, damaged, manifest.source))
     return manifest

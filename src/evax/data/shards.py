@@ -4,7 +4,6 @@ Shard 3 is `pixels-00003.npy`, a `masks-<name>-00003.npy` for each mask, and `ro
 written last: a shard is finished when its files are there and its rows carry the key of the present settings.
 """
 
-import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from jaxtyping import UInt8
 
-from evax.data.atomic import replacing, write_atomically
+from evax.data.atomic import replacing, sha256_of, write_atomically
 from evax.data.decoding import Decoded
 from evax.data.film import Refusal
 
@@ -65,12 +64,6 @@ def npy_header(count: int, size: int) -> bytes:
     return buffer.getvalue()
 
 
-def digest_file(path: Path) -> str:
-    """The sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def rows_path(folder: Path, number: int) -> Path:
     """The file that says that a shard is finished."""
     return folder / f"rows-{number:05d}.json"
@@ -106,7 +99,7 @@ def write_shard(
                 for kind in (PIXELS, *map(mask_kind, shard.masks)):
                     files[kind] = stack.enter_context(_npy_writer(folder / shard_file(kind, number), size))
             _append(shard, position, film, files)
-    shard.files = {shard_file(kind, number): digest_file(folder / shard_file(kind, number)) for kind in files}
+    shard.files = {shard_file(kind, number): sha256_of(folder / shard_file(kind, number)) for kind in files}
     write_atomically(rows_path(folder, number), json.dumps(asdict(shard)).encode())
     return shard
 

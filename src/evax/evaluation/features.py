@@ -21,11 +21,13 @@ class Features(NamedTuple):
 
 
 @torch.inference_mode()
-def extract_features(encode: Encoder, batches: Iterable[dict[str, Any]], device: torch.device) -> Features:
-    """Run unit images (B, 3, H, W) through `encode` -> (B, D), over all batches, in float32 on the CPU."""
+def extract_features(
+    encode: Encoder, batches: Iterable[dict[str, Any]], device: torch.device, dtype: torch.dtype = torch.float32
+) -> Features:
+    """Run unit images (B, 3, H, W) of `dtype` through `encode` -> (B, D), over all batches; float32 on the CPU."""
     values, rows = [], []
     for batch in batches:
-        images = to_unit(batch["image"].to(device, non_blocking=True))
+        images = to_unit(batch["image"].to(device, non_blocking=True), dtype)
         values.append(encode(images).float().cpu().numpy())
         rows.append(np.asarray(batch["row"], dtype=np.int64))
     order = np.argsort(all_rows := np.concatenate(rows), kind="stable")

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Real, Shaped
 
 from evax.evaluation.auroc import auroc_per_class, macro
-from evax.evaluation.bootstrap import Estimate, auroc_draws, estimate, macro_draws, paired_macro_difference
+from evax.evaluation.bootstrap import Estimate, auroc_draws, estimate, macro_draws
 from evax.evaluation.predictions import ids_digest
 from evax.evaluation.probe import LinearProbe, cross_validate
 
@@ -177,20 +177,3 @@ def score_with_intervals(
     }
     over_findings = macro_draws(draws, ~np.isnan(values))
     return per_finding, estimate(macro(values).value, over_findings)
-
-
-def compare(result: StudyResult, rival: StudyResult) -> Estimate:
-    """Macro AUROC of `result` minus that of `rival` with its paired interval; same films and findings."""
-    if result.findings != rival.findings:
-        raise ValueError(f"findings differ: {', '.join(result.findings)} / {', '.join(rival.findings)}")
-    if not np.array_equal(result.test.image_ids, rival.test.image_ids):
-        raise ValueError("test films differ or are in another order; a paired interval needs the same rows")
-    return paired_macro_difference(
-        result.scores,
-        rival.scores,
-        result.test.targets,
-        result.test.patient_ids,
-        result.test.is_known,
-        num_draws=result.num_draws,
-        seed=result.seed,
-    )

@@ -15,11 +15,11 @@ class WarmupCosine:
 
     def __post_init__(self) -> None:
         if not 0 <= self.final <= self.peak:
-            raise ValueError(f"optim.final is {self.final}, but must be in [0, optim.peak = {self.peak}]")
+            raise ValueError(f"optim.final_lr is {self.final}, but must be in [0, optim.lr = {self.peak}]")
         if not 0 <= self.warmup_steps < self.total_steps:
             raise ValueError(
-                f"optim.warmup_steps is {self.warmup_steps}, but must be between 0 and "
-                f"optim.total_steps - 1, {self.total_steps - 1}: train longer or warm up for less"
+                f"optim.warmup_epochs makes {self.warmup_steps} steps, but must make between 0 and "
+                f"{self.total_steps - 1}: train longer or warm up for less"
             )
 
     def __call__(self, step: int) -> float:

@@ -1,4 +1,4 @@
-"""`python -m evax.report results|curves`: the page of results, or the curves of one run."""
+"""`python -m evax.report results|curves|gained`: the page of results, one run's curves, one evaluation's gain."""
 
 import argparse
 import logging
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evax.report.curves import CurvesError, write_curves
+from evax.report.gain import describe_gain
 from evax.report.record import ResultError
 from evax.report.results import write_results
 
@@ -21,6 +22,8 @@ def build_parser() -> argparse.ArgumentParser:
     results.add_argument("--out", type=Path, default=Path("docs/results.md"), help="page (docs/results.md)")
     curves = commands.add_parser("curves", help="draw figures/curves.png of a run directory")
     curves.add_argument("run_dir", type=Path, help="folder that holds metrics.csv")
+    gained = commands.add_parser("gained", help="say whether an evaluation beats its rivals; status 1 if not")
+    gained.add_argument("folder", type=Path, help="folder that holds results.json")
     return parser
 
 
@@ -33,8 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.command == "results":
             write_results(options.results, options.out)
             log.info("wrote %s", options.out)
-        else:
+        elif options.command == "curves":
             log.info("wrote %s", write_curves(options.run_dir))
+        else:
+            text, is_above = describe_gain(options.folder)
+            log.info("%s", text)
+            parser.exit(0 if is_above else 1)
     except (ResultError, CurvesError) as error:
         parser.exit(2, f"error: {error}\n")
 

@@ -85,13 +85,13 @@ def read_metrics(path: Path) -> dict[str, Curve]:
         raise CurvesError(f"{path}: no such file; give the folder of a run that has logged metrics")
     with path.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    if not rows or "samples_seen" not in rows[0]:
-        raise CurvesError(f"{path}: needs a column samples_seen and at least one row")
+    if not rows or "trainer/samples_seen" not in rows[0]:
+        raise CurvesError(f"{path}: needs a column trainer/samples_seen and at least one row")
     drawn = [line.column for panel in PANELS for line in panel.lines if line.column in rows[0]]
     curves = {}
     for column in drawn:
         try:
-            cells = [(float(row["samples_seen"]), float(row[column])) for row in rows if row[column]]
+            cells = [(float(row["trainer/samples_seen"]), float(row[column])) for row in rows if row[column]]
         except ValueError as error:
             raise CurvesError(f"{path}: column {column} is not numeric ({error})") from None
         finite = [cell for cell in cells if np.isfinite(cell).all()]

@@ -26,6 +26,7 @@ class Task(LightningModule):
     def __init__(self, backbone: EvaX, optim: AdamWCosine, seed: int) -> None:
         super().__init__()
         self.backbone, self.optim, self.seed = backbone, optim, seed
+        self.latest: dict[str, float] = {}  # the newest value of every metric
         self._losses: list[Tensor] = []  # of the micro-batches since the last optimizer step
 
     @property
@@ -40,6 +41,15 @@ class Task(LightningModule):
             raise ValueError("trainer.max_epochs must be set: the cosine needs an end")
         self.schedule = self.optim.schedule(self.data.steps_per_epoch, epochs)
         return self.optim.build(self)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Count the batches of a begun epoch in this run's micro-batches: ranks and accumulation may have changed."""
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+        begun = progress["ready"]
+        if begun:
+            steps = checkpoint["global_step"] % self.data.steps_per_epoch or self.data.steps_per_epoch
+            for stage in ("ready", "started", "processed", "completed"):
+                progress[stage] += steps * self.trainer.accumulate_grad_batches - begun
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Set the rate, and re-key all randomness of the model, from the step alone."""
@@ -74,6 +84,7 @@ class Task(LightningModule):
         """
         step = self.global_step if step is None else step
         values = {name: float(value) for name, value in metrics.items()}
+        self.latest |= values
         self.log_dict(values, logger=False, on_step=False, on_epoch=True, batch_size=1)
         samples_seen = step * self.data.batch_size
         for logger in self.loggers:

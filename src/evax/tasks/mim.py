@@ -56,12 +56,15 @@ class MaskedImageModeling(Task):
         scale_gradient(backbone.patch_embed, patch_embed_gradient)
 
     def on_fit_start(self) -> None:
-        """Bring the tokenizer to the student's device."""
+        """Bring the tokenizer to the student's device, and check that masks are drawn on the student's grid."""
+        if self.data.image_size != self.data.grid[0] * self.backbone.patch_size:
+            raise ValueError(
+                f"data.patch_size gives a grid of {self.data.grid[0]} patches a side, the backbone's patches of "
+                f"{self.backbone.patch_size} pixels another; make them equal"
+            )
         self.tokenizer.to(self.device)
 
-    def on_validation_start(self) -> None:
-        """The same, where a trainer only validates."""
-        self.tokenizer.to(self.device)
+    on_validation_start = on_fit_start  # where a trainer only validates
 
     def predict(self, images: Float[Tensor, "B 3 H W"], is_masked: Bool[Tensor, "B N"]) -> Float[Tensor, "M T"]:
         """Predicted tokens of hidden patches, film after film, from unit images."""

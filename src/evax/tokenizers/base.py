@@ -29,7 +29,7 @@ class Tokenizer(nn.Module, ABC):
         if height % self.patch_size or width % self.patch_size:
             raise ValueError(
                 f"images of {height} × {width} pixels do not divide into patches of {self.patch_size}: "
-                f"choose data.image_size as a multiple of {self.patch_size}"
+                f"choose image_size as a multiple of {self.patch_size}"
             )
         return height // self.patch_size, width // self.patch_size
 

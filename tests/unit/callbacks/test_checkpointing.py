@@ -9,7 +9,8 @@ from tiny import tiny_data, tiny_task, tiny_trainer
 
 from evax.callbacks import AtomicCheckpointIO, Checkpointing
 from evax.checkpoints.atomic import CheckpointWriteError
-from evax.checkpoints.files import newest_valid, read_checkpoint, sha256_of
+from evax.checkpoints.files import newest_valid, read_checkpoint
+from evax.data.atomic import sha256_of
 from evax.tasks import MaskedImageModeling
 
 
@@ -64,7 +65,7 @@ def test_an_unknown_metric_is_named(pack_folder, tmp_path):
 
 def test_no_room_is_said_before_the_first_step(pack_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("evax.callbacks.checkpointing.has_room", lambda *_: False)
-    with pytest.raises(CheckpointWriteError, match=r"no room for 4 checkpoints"):
+    with pytest.raises(CheckpointWriteError, match=r"no room for 5 checkpoints"):
         fit(tmp_path, pack_folder, Checkpointing(monitor="val/cosine"))
 
 

@@ -14,11 +14,11 @@ from evax.checkpoints.files import (
     newest_valid,
     prune,
     read_checkpoint,
-    sha256_of,
     step_file,
     write_checkpoint,
 )
 from evax.checkpoints.index import INDEX_NAME, Entry, read_index, record
+from evax.data.atomic import sha256_of
 
 
 def save(folder: Path, step: int, metric: float | None = None) -> Path:

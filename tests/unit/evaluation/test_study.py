@@ -7,7 +7,7 @@ import pytest
 from evax.evaluation import study
 from evax.evaluation.auroc import auroc_per_class
 from evax.evaluation.probe import LinearProbe
-from evax.evaluation.study import Candidate, LabelledFilms, compare, probe_study
+from evax.evaluation.study import Candidate, LabelledFilms, probe_study
 
 FINDINGS = ("Mass", "Edema", "Hernia")
 OPTIONS = {"findings": FINDINGS, "scored": ("Edema", "Mass"), "grid": (1.0, 0.01), "num_draws": 50}
@@ -83,25 +83,6 @@ def test_patient_on_both_sides_is_refused(parts):
     train, _, blind, _ = parts
     with pytest.raises(ValueError, match="60 patients are in both train and test"):
         probe_study({"blind": blind}, train, train, **OPTIONS)
-
-
-def test_difference_to_a_worse_method_is_positive(parts, result):
-    train, test, blind, _ = parts
-    rival = probe_study({"blind": blind}, train, test, **OPTIONS)
-    difference = compare(result, rival)
-    assert difference.value == pytest.approx(result.auroc_macro.value - rival.auroc_macro.value)
-    assert 0 < difference.low < difference.value < difference.high
-
-
-def test_other_films_are_not_compared(result):
-    other = replace(result, test=replace(result.test, image_ids=result.test.image_ids[::-1]))
-    with pytest.raises(ValueError, match="test films differ"):
-        compare(result, other)
-
-
-def test_other_findings_are_not_compared(result):
-    with pytest.raises(ValueError, match="findings differ: Edema, Mass / Mass, Edema"):
-        compare(result, replace(result, findings=("Mass", "Edema")))
 
 
 def test_json_holds_no_nan(result):

@@ -26,11 +26,11 @@ def test_without_warm_up_the_first_step_has_the_peak():
 @pytest.mark.parametrize(
     ("change", "key"),
     [
-        ({"warmup_steps": 100}, "optim.warmup_steps"),
-        ({"warmup_steps": -1}, "optim.warmup_steps"),
+        ({"warmup_steps": 100}, "optim.warmup_epochs"),
+        ({"warmup_steps": -1}, "optim.warmup_epochs"),
         ({"total_steps": 0}, "optim.total_steps"),
-        ({"final": 2.0}, "optim.final"),
-        ({"peak": -1.0}, "optim.peak"),
+        ({"final": 2.0}, "optim.final_lr"),
+        ({"peak": -1.0}, "optim.final_lr"),
     ],
 )
 def test_impossible_settings_name_the_key(change, key):

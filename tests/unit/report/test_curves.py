@@ -5,7 +5,7 @@ from PIL import Image
 from evax.report.__main__ import main
 from evax.report.curves import Curve, CurvesError, read_metrics, running_mean, spread, write_curves
 
-HEADER = "step,epoch,samples_seen,train/loss,val/cosine,val/cosine_constant,val/feature_rank"
+HEADER = "step,epoch,trainer/samples_seen,train/loss,val/cosine,val/cosine_constant,val/feature_rank"
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_figure_is_the_same_twice(run_dir):
 def test_panels_without_data_are_skipped(run_dir):
     with Image.open(write_curves(run_dir)) as image:
         wide = image.width
-    (run_dir / "metrics.csv").write_text("step,samples_seen,train/loss\n0,0,1\n1,8,0.5\n")
+    (run_dir / "metrics.csv").write_text("step,trainer/samples_seen,train/loss\n0,0,1\n1,8,0.5\n")
     with Image.open(write_curves(run_dir)) as image:
         assert image.width < 0.6 * wide
 
@@ -59,10 +59,10 @@ def test_labels_are_moved_apart_only_where_they_overlap():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("step,train/loss\n0,1\n", "needs a column samples_seen"),
-        (HEADER + "\n", "needs a column samples_seen and at least one row"),
-        ("samples_seen,other\n0,1\n", "holds none of the columns that are drawn"),
-        ("samples_seen,train/loss\n0,many\n", "column train/loss is not numeric"),
+        ("step,train/loss\n0,1\n", "needs a column trainer/samples_seen"),
+        (HEADER + "\n", "needs a column trainer/samples_seen and at least one row"),
+        ("trainer/samples_seen,other\n0,1\n", "holds none of the columns that are drawn"),
+        ("trainer/samples_seen,train/loss\n0,many\n", "column train/loss is not numeric"),
     ],
 )
 def test_unusable_metrics_name_the_file(run_dir, text, message):

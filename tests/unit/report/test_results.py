@@ -4,41 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from result_content import content
 
 from evax.report.__main__ import main
 from evax.report.record import Result, read_results
 from evax.report.results import render, write_results
 
 REPOSITORY = Path(__file__).parents[3]
-
-
-def content(name, macro, **changes):
-    interval = {"value": macro, "low": macro - 0.05, "high": macro + 0.05}
-    return {
-        "name": name,
-        "method": f"method {name}",
-        "data": "nih_cxr14_sample",
-        "protocol": "clean",
-        "recipe": "",
-        "findings": ["Mass", "Pneumonia"],
-        "auroc_macro": interval,
-        "auroc": {"Mass": interval, "Pneumonia": interval},
-        "chosen": {"features": "mean", "strength": 0.01, "auroc_macro": 0.72},
-        "trials": [{"features": "mean", "strength": 0.01, "auroc_macro": 0.72}],
-        "num_train": 634,
-        "num_test": 2140,
-        "num_test_patients": 140,
-        "num_draws": 1000,
-        "seed": 3,
-        "train_ids_digest": "a" * 64,
-        "test_ids_digest": "b" * 64,
-        "config_hash": "c" * 64,
-        "commit": "d" * 40,
-        "command": "python tools/probe.py a|b",
-        "comparisons": [],
-        "notes": ["tried: two poolings"],
-        **changes,
-    }
 
 
 def results(*contents):
@@ -50,6 +22,11 @@ def test_committed_page_is_the_committed_results_byte_for_byte(tmp_path):
     assert (REPOSITORY / "docs" / "results.md").read_bytes() == (tmp_path / "results.md").read_bytes(), (
         "docs/results.md is stale: run `python -m evax.report results`"
     )
+
+
+def test_the_committed_results_stand_beside_their_floors():
+    methods = {result.name for result in read_results(REPOSITORY / "results")}
+    assert methods >= {"sample_hog", "sample_random", "sample_pixels", "sample_view"}
 
 
 def test_page_does_not_depend_on_the_order_of_files():
