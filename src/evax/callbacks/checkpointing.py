@@ -12,7 +12,6 @@ from lightning.pytorch.callbacks import Checkpoint
 from evax.checkpoints.atomic import CheckpointWriteError
 from evax.checkpoints.files import has_room, prune, read_checkpoint, step_file, write_checkpoint
 from evax.checkpoints.index import Entry, record
-from evax.data.atomic import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +27,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     failure: CheckpointWriteError | None = None
+    sha256 = ""  # of the file written last
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write atomically; a failure leaves the old file and is kept in `failure`."""
         try:
-            write_checkpoint(checkpoint, path)
+            self.sha256 = write_checkpoint(checkpoint, path)
             self.failure = None
         except CheckpointWriteError as error:
             self.failure = error
@@ -141,12 +141,20 @@ class Checkpointing(Checkpoint):
     def _write(self, trainer: Trainer, path: Path, step: int, metric: float | None) -> None:
         trainer.save_checkpoint(path)
         failure = trainer.strategy.checkpoint_io.failure
+        if trainer.is_global_zero and failure is None:
+            failure = self._account(Entry(path.name, step, trainer.strategy.checkpoint_io.sha256, metric), path.parent)
         if message := trainer.strategy.broadcast(str(failure) if failure else None):
             raise CheckpointWriteError(message)
-        if trainer.is_global_zero:
-            record(path.parent, Entry(path.name, step, sha256_of(path), metric))
-            if path.parent == self.folder:
+
+    def _account(self, entry: Entry, folder: Path) -> CheckpointWriteError | None:
+        """Enter a written file into the index and let old ones go; what failed, if anything."""
+        try:
+            record(folder, entry)
+            if folder == self.folder:
                 prune(self.folder, self.keep)
+        except CheckpointWriteError as error:
+            return error
+        return None
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far, so that a resumed run does not overwrite a better `best.ckpt`."""

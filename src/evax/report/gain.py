@@ -18,8 +18,7 @@ def describe_gain(folder: Path) -> tuple[str, bool]:
         gain = comparison.auroc_macro
         above = gain.low is not None and gain.low > 0
         verdict = "better" if above else "not shown to be better: the interval includes 0"
-        lines.append(
-            f"{result.name} minus {comparison.rival}: {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], {verdict}"
-        )
+        interval = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+        lines.append(f"{result.name} minus {comparison.rival}: {interval}, {verdict}")
         is_above &= above
     return "\n".join(lines), is_above
