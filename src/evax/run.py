@@ -132,6 +132,7 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     data: PackDataModule = instantiate(cfg.data)
     task: Task = instantiate(without_weights(cfg.model) if checkpoint else cfg.model)
     trainer = build_trainer(cfg, run_dir, data)
+    task = trainer.precision_plugin.convert_module(task)  # Lightning does so only after loading, and would round
     rewind(trainer.loggers, checkpoint)
     if checkpoint is not None:
         log.info("going on from %s", checkpoint)
@@ -158,6 +159,7 @@ def quiet() -> None:
     """Leave the terminal to what a user can act on."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # values are equal on all ranks already
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # inside Lightning
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")  # its batch sampler is
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # a choice, see data.num_workers

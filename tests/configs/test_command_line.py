@@ -12,6 +12,7 @@ import pytest
 from composing import REPOSITORY, composed
 from hydra.core.global_hydra import GlobalHydra
 
+from evax.callbacks.metrics_csv import METRICS
 from evax.config import RUN_DIR_VARIABLE, save_config
 from evax.run import CONFIG
 
@@ -139,7 +140,7 @@ def test_resume_with_another_setting_names_what_may_change(here, tmp_path, overr
 
 
 def test_new_run_in_a_used_folder_names_resume(here, tmp_path):
-    save_config(composed(), tmp_path / CONFIG)
+    (tmp_path / METRICS).touch()
     assert f"resume={tmp_path}" in message(here("train.py", f"hydra.run.dir={tmp_path}"))
 
 

@@ -24,7 +24,7 @@ def test_a_run_directory_is_claimed_once(saved):
 
 
 def test_resume_keeps_the_saved_configuration(saved):
-    cfg = resumed_config(composed("experiment=null"), saved, [f"resume={saved}"])
+    cfg = resumed_config(composed(), saved, [f"resume={saved}"])
     assert cfg.name == "demo_pretrain"
     assert cfg.backbone.name == "eva_x_tiny"
 

@@ -1,7 +1,6 @@
 from unittest.mock import create_autospec
 
-import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from tiny import tiny_data, tiny_task, tiny_trainer
 
 from evax.callbacks import Progress
@@ -31,5 +30,6 @@ def test_speed_counts_the_images_of_all_ranks_since_the_epoch_began(monkeypatch)
     bar = Progress()
     bar._images, bar._since = 80, 100.0
     monkeypatch.setattr("evax.callbacks.progress.time.perf_counter", lambda: 104.0)
-    trainer = create_autospec(Trainer, instance=True, callback_metrics={"train/loss": torch.tensor(0.12345)})
-    assert bar.get_metrics(trainer, LightningModule()) == {"train/loss": "0.123", "images/s": "20"}
+    trainer, task = create_autospec(Trainer, instance=True), tiny_task()
+    task.latest = {"train/loss": 0.12345}
+    assert bar.get_metrics(trainer, task) == {"train/loss": "0.123", "images/s": "20"}

@@ -28,7 +28,7 @@ def test_without_warm_up_the_first_step_has_the_peak():
     [
         ({"warmup_steps": 100}, "optim.warmup_epochs"),
         ({"warmup_steps": -1}, "optim.warmup_epochs"),
-        ({"total_steps": 0}, "optim.total_steps"),
+        ({"total_steps": 0}, "optim.warmup_epochs"),
         ({"final": 2.0}, "optim.final_lr"),
         ({"peak": -1.0}, "optim.final_lr"),
     ],

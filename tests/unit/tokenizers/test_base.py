@@ -35,7 +35,7 @@ def test_train_keeps_evaluation_mode(tokenizer):
 
 @weight_free
 def test_images_that_are_no_whole_patches_name_the_key(tokenizer):
-    with pytest.raises(ValueError, match=r"^images of 32 × 40 pixels [^\n]*data\.image_size as a multiple of 16$"):
+    with pytest.raises(ValueError, match=r"^images of 32 × 40 pixels [^\n]*image_size as a multiple of 16$"):
         tokenizer(torch.rand(1, 3, 32, 40))
 
 
