@@ -46,7 +46,7 @@ demo: install  ## Pre-train a small student on chest phantoms and show what it l
 	$(BIN)/python evaluate.py run=$(DEMO) $(PROBE) features=random
 	$(BIN)/python evaluate.py run=$(DEMO) $(PROBE) against=[$(DEMO)/evaluation/random]
 	$(BIN)/python -m evax.report curves $(DEMO)
-	$(BIN)/python -m evax.report gained $(DEMO)/evaluation/backbone
+	-$(BIN)/python -m evax.report gained $(DEMO)/evaluation/backbone
 	@echo "Look at: $(DEMO)/figures (what the student sees and predicts, curves.png), $(DEMO)/metrics.csv,"
 	@echo "         $(DEMO)/evaluation/backbone/summary.txt (probe before and after)"
 

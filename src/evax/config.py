@@ -15,7 +15,7 @@ from dataclasses import field, make_dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -261,7 +261,8 @@ def started_by_parent() -> Callable[[], Any] | None:
     """The work of a rank that another process started, which must not compose a configuration of its own."""
     if RUN_DIR_VARIABLE not in os.environ:
         return None
-    run_dir, cfg = Path(os.environ[RUN_DIR_VARIABLE]), OmegaConf.create(os.environ[RUN_CONFIG_VARIABLE])
+    run_dir = Path(os.environ[RUN_DIR_VARIABLE])
+    cfg = cast(DictConfig, OmegaConf.create(os.environ[RUN_CONFIG_VARIABLE]))
 
     def join() -> None:
         from evax.run import fit

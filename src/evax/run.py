@@ -132,7 +132,7 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     data: PackDataModule = instantiate(cfg.data)
     task: Task = instantiate(without_weights(cfg.model) if checkpoint else cfg.model)
     trainer = build_trainer(cfg, run_dir, data)
-    task = trainer.precision_plugin.convert_module(task)  # Lightning does so only after loading, and would round
+    trainer.precision_plugin.convert_module(task)  # in place; Lightning does so only after loading, and would round
     rewind(trainer.loggers, checkpoint)
     if checkpoint is not None:
         log.info("going on from %s", checkpoint)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -148,7 +149,7 @@ def write_study(folder: Path, cfg: DictConfig, data: PackDataModule, study: Stud
         "recipe": "",
         "config_hash": config_hash(cfg, data),
         "commit": commit(),
-        "command": " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "comparisons": comparisons,
         "notes": list(cfg.notes),
         **study.to_json(),
@@ -187,6 +188,12 @@ def config_hash(cfg: DictConfig, data: PackDataModule) -> str:
         settings["run"] = {key: run[key] for key in ("seed", "image_size", "batch_size", "model", "trainer")}
         settings["run"]["data"] = {key: value for key, value in run["data"].items() if key != "pack"}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def command_line() -> str:
+    """What was typed, ready to be pasted; notes are left out, they stand beside it."""
+    words = [word for word in sys.argv[1:] if not word.startswith("notes=")]
+    return shlex.join(["python", Path(sys.argv[0]).name, *words])
 
 
 def commit() -> str:
