@@ -262,7 +262,7 @@ def started_by_parent() -> Callable[[], Any] | None:
     if RUN_DIR_VARIABLE not in os.environ:
         return None
     run_dir = Path(os.environ[RUN_DIR_VARIABLE])
-    cfg = cast(DictConfig, OmegaConf.create(os.environ[RUN_CONFIG_VARIABLE]))
+    cfg = cast("DictConfig", OmegaConf.create(os.environ[RUN_CONFIG_VARIABLE]))
 
     def join() -> None:
         from evax.run import fit
