@@ -12,9 +12,9 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from evax.callbacks import AtomicCheckpointIO, MetricsCsv
-from evax.callbacks.checkpointing import FOLDER
 from evax.callbacks.metrics_csv import METRICS
 from evax.checkpoints.files import newest_valid
+from evax.checkpoints.weight_files import CHECKPOINTS
 from evax.config import TRAIN_KEYS, ConfigError, announced, check_config, instantiate, save_config
 from evax.data.module import PackDataModule
 from evax.tasks.base import Task
@@ -67,7 +67,7 @@ def train(cfg: DictConfig, run_dir: str | Path, overrides: Sequence[str] = ()) -
 
 def claim(run_dir: Path) -> None:
     """Make the run directory; refuse one that holds a run already."""
-    if (run_dir / METRICS).exists() or any((run_dir / FOLDER).glob("*.ckpt")):
+    if (run_dir / METRICS).exists() or any((run_dir / CHECKPOINTS).glob("*.ckpt")):
         raise ConfigError(f"{run_dir} holds a run already; go on with it by resume={run_dir}, or choose another name")
     run_dir.mkdir(parents=True, exist_ok=True)
 
@@ -127,7 +127,7 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     """Build everything and train, from the newest valid checkpoint where there is one."""
     quiet()
     run_dir = run_dir.absolute()
-    checkpoint = newest_valid(run_dir / FOLDER)
+    checkpoint = newest_valid(run_dir / CHECKPOINTS)
     seed_everything(cfg.seed, workers=False, verbose=False)
     data: PackDataModule = instantiate(cfg.data)
     task: Task = instantiate(without_weights(cfg.model) if checkpoint else cfg.model)

@@ -12,11 +12,9 @@ from lightning.pytorch.callbacks import Checkpoint
 from evax.checkpoints.atomic import CheckpointWriteError
 from evax.checkpoints.files import has_room, prune, read_checkpoint, step_file, write_checkpoint
 from evax.checkpoints.index import Entry, record
+from evax.checkpoints.weight_files import BEST, CHECKPOINTS
 
 log = logging.getLogger(__name__)
-
-BEST = "best.ckpt"
-FOLDER = "checkpoints"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -71,7 +69,7 @@ class Checkpointing(Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the run directory from the trainer."""
         self.run_dir = Path(trainer.default_root_dir)
-        self.folder = self.run_dir / FOLDER
+        self.folder = self.run_dir / CHECKPOINTS
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse to start on a disk that cannot hold the kept checkpoints (weights, average, two moments)."""
