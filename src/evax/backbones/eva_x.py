@@ -12,15 +12,16 @@ from timm.models.eva import Eva
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from evax.backbones.attention import Attention, use_attention
+from evax.backbones.attention import Attention, rotary_table, use_attention
 from evax.backbones.drop_path import replace_drop_path
+from evax.backbones.foreign import Foreign, check_foreign, create_foreign
 from evax.backbones.initialise import initialise_for_pretraining
 from evax.checkpoints.resize import resize_position_table
+from evax.data.normalisation import MERGED520K
 
 log = logging.getLogger(__name__)
 
-# Merged520k statistics, equal on all channels (EVA-X paper, section "Pre-training data").
-MEAN, STD = (0.49185243,) * 3, (0.28509309,) * 3
+MEAN, STD = MERGED520K
 ROPE_REFERENCE = (14, 14)  # rotary positions are rescaled to this grid, whatever the image size
 
 
@@ -60,10 +61,6 @@ class EvaX(Eva):
         """Side of a square patch in pixels."""
         return self.patch_embed.patch_size[0]
 
-    def grid(self, images: Tensor) -> tuple[int, int]:
-        """Rows and columns of patches of a batch of images (..., H, W)."""
-        return images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size
-
     def forward_tokens(
         self, images: Float[Tensor, "B 3 H W"], is_masked: Bool[Tensor, "B N"] | None = None
     ) -> Float[Tensor, "B N D"]:
@@ -88,7 +85,7 @@ class EvaX(Eva):
         hidden = is_masked.view(*tokens.shape[:3], 1)
         return torch.where(hidden, self.mask_token.to(tokens.dtype), tokens)
 
-    def _pos_embed(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _pos_embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Prepend CLS and add positions for the grid of x (B, rows, columns, D).
 
         Other grids resize the learned table bicubic without antialias, as the published fine-tuning does (timm's
@@ -97,7 +94,8 @@ class EvaX(Eva):
         grid = (x.shape[1], x.shape[2])
         table = resize_position_table(self.pos_embed, self.patch_embed.grid_size, grid)
         tokens = torch.cat([self.cls_token.expand(len(x), -1, -1).to(x.dtype), x.flatten(1, 2)], dim=1)
-        return self.pos_drop(tokens + table), self.rope.get_embed(shape=list(grid))
+        rope = rotary_table(self.rope.get_embed(shape=list(grid)), self.num_prefix_tokens)
+        return self.pos_drop(tokens + table), rope
 
 
 def create_backbone(
@@ -111,16 +109,28 @@ def create_backbone(
     drop_path: float = 0.0,
     gradient_checkpointing: bool = False,
     initialise: Literal["finetuning", "pretraining"] = "finetuning",
-) -> EvaX:
-    """An EVA-X backbone without classifier: `eva_x_tiny`, `eva_x_small` or `eva_x_base`.
+) -> EvaX | Foreign:
+    """A backbone without classifier: `eva_x_tiny`, `eva_x_small`, `eva_x_base`, or a ViT or EVA by its timm name.
 
-    `image_size` is the size of the learned position table (pixels); other sizes work and are resized to. `weights`
+    `image_size` is the size of the learned position table (pixels); EVA-X also takes other sizes. `weights`
     is a run directory or a file in any known layout (`weights_key` names its container where there are several),
-    and replaces the initialisation: "pretraining" is EVA-02's
-    Xavier recipe, "finetuning" its truncated normal with depth rescale. Raises ValueError for an unknown name.
+    and replaces the initialisation: "pretraining" is EVA-02's Xavier recipe, "finetuning" its truncated normal with
+    depth rescale. `mask_token`, `attention` and `initialise` are EVA-X's own: timm's models are built as timm
+    builds them. Raises ValueError for an unknown name and for options that a model does not have.
     """
     if name not in SIZES:
-        raise ValueError(f"backbone.name={name} is not known; choose one of {', '.join(SIZES)}")
+        check_foreign(name, others=SIZES)
+        changed = {"mask_token": mask_token, "attention": attention != "auto", "initialise": initialise != "finetuning"}
+        if unfit := [option for option, is_changed in changed.items() if is_changed]:
+            raise ValueError(f"backbone.{unfit[0]} is an option of {', '.join(SIZES)}; leave it out for {name}")
+        return create_foreign(
+            name,
+            weights=weights,
+            weights_key=weights_key,
+            image_size=image_size,
+            drop_path=drop_path,
+            gradient_checkpointing=gradient_checkpointing,
+        )
     model = _build(
         f"{name}_patch16_224",
         img_size=image_size,

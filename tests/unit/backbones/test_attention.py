@@ -5,9 +5,10 @@ from types import ModuleType
 
 import pytest
 import torch
+from timm.layers import RotaryEmbeddingCat, apply_rot_embed_cat
 from tiny import SUB_LN, tiny_backbone
 
-from evax.backbones.attention import AttentionError, XformersEvaAttention, use_attention
+from evax.backbones.attention import AttentionError, rotary_table, rotate, use_attention
 
 
 def tokens_of(backbone):
@@ -49,8 +50,39 @@ def test_eager_equals_sdpa(settings):
     backbone = tiny_backbone(attention="sdpa", **settings).eval()
     fused = tokens_of(backbone)
     use_attention(backbone, "eager")
-    assert not any(block.attn.fused_attn for block in backbone.blocks)
     assert distance(tokens_of(backbone), fused) < 1e-5
+
+
+def test_rotation_equals_timms():
+    torch.manual_seed(0)
+    rope = RotaryEmbeddingCat(16, in_pixels=False, feat_shape=[4, 4]).get_embed()
+    tokens = torch.randn(2, 17, 3, 16)
+    theirs = apply_rot_embed_cat(tokens[:, 1:].transpose(1, 2), rope).transpose(1, 2)
+    ours = rotate(tokens, rotary_table(rope, num_prefix_tokens=1))
+    assert torch.equal(ours, torch.cat([tokens[:, :1], theirs], dim=1))
+
+
+def test_rotation_keeps_the_dtype_and_turns_in_fp32():
+    torch.manual_seed(0)
+    table = torch.randn(5, 4, 2)
+    tokens = torch.randn(2, 5, 3, 8).bfloat16()
+    assert torch.equal(rotate(tokens, table), rotate(tokens.float(), table).bfloat16())
+
+
+def test_compiled_rotation_equals_the_plain(monkeypatch):
+    torch.manual_seed(0)
+    tokens, table = torch.randn(2, 5, 3, 8), torch.randn(5, 4, 2)
+    plain = rotate(tokens, table)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert distance(rotate(tokens, table), plain) < 1e-6
+
+
+@pytest.mark.parametrize("kernel", ["auto", "sdpa"])
+def test_bf16_training_agrees_with_fp32(kernel):
+    backbone = tiny_backbone(attention=kernel)
+    exact = tokens_of(backbone)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert distance(tokens_of(backbone), exact) < 0.05
 
 
 @pytest.mark.parametrize("settings", [{}, SUB_LN])
@@ -70,7 +102,7 @@ def test_the_comparison_notices_a_missing_rotation(xformers, monkeypatch):
     backbone = tiny_backbone().eval()
     fused = tokens_of(backbone)
     use_attention(backbone, "xformers")
-    monkeypatch.setattr(XformersEvaAttention, "_rotate", lambda self, tokens, rope: tokens)
+    monkeypatch.setattr("evax.backbones.attention.rotate", lambda tokens, table: tokens)
     assert distance(tokens_of(backbone), fused) > 1e-4
 
 
@@ -78,12 +110,12 @@ def test_switching_back_restores_the_fused_kernel(xformers):
     backbone = tiny_backbone(attention="xformers").eval()
     use_attention(backbone, "auto")
     tokens_of(backbone)
-    assert (xformers.shapes, backbone.blocks[0].attn.fused_attn) == ([], True)
+    assert xformers.shapes == []
 
 
-def test_xformers_takes_no_mask(xformers):
-    attention = tiny_backbone(attention="xformers").blocks[0].attn
-    with pytest.raises(AttentionError, match="attention=sdpa"):
+def test_masks_are_refused():
+    attention = tiny_backbone().blocks[0].attn
+    with pytest.raises(AttentionError, match="takes no attention mask"):
         attention(torch.zeros(1, 17, 32), attn_mask=torch.ones(17, 17, dtype=torch.bool))
 
 
