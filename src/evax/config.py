@@ -45,7 +45,7 @@ PREPARE_KEYS: dict[str, Any] = {
 }
 EVALUATE_KEYS: dict[str, Any] = {
     **dict.fromkeys(("run", "features", "against", "name", "method", "notes", "data", "masking", "seed")),
-    **dict.fromkeys(("readouts", "strengths", "min_positives", "repeats", "draws")),
+    **dict.fromkeys(("precision", "readouts", "strengths", "min_positives", "repeats", "draws")),
     **dict.fromkeys(("image_size", "batch_size", "per_device_batch")),
     "paths": dict.fromkeys(("packs", "runs")),
 }
@@ -116,12 +116,22 @@ def check_arguments(node: DictConfig, path: str) -> None:
     """Refuse a forbidden target, and arguments that it does not have."""
     if OmegaConf.is_missing(node, "_target_"):
         raise ConfigError(f"{path} is only the base of other files; choose one of those")
-    parameters = inspect.signature(locate(node["_target_"], path)).parameters
+    parameters = parameters_of(locate(node["_target_"], path))
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for key in node:
         known = key in parameters or (takes_any and not str(key).startswith("_"))
         if not known and key not in HYDRA_KEYS:
             raise ConfigError(f"{path}.{key!s}: no such key; {nearest(str(key), parameters)}")
+
+
+def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The arguments of a target; a class of ours that passes `**settings` on to a base of ours has its too."""
+    parameters = dict(inspect.signature(target).parameters)
+    passed_on = [name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_KEYWORD]
+    base = target.__mro__[1] if inspect.isclass(target) else object
+    if not passed_on or not base.__module__.startswith("evax."):
+        return parameters
+    return parameters_of(base) | {name: each for name, each in parameters.items() if name not in passed_on}
 
 
 def _has_target(node: Any) -> bool:

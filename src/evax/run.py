@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from evax.callbacks import AtomicCheckpointIO, MetricsCsv
 from evax.callbacks.metrics_csv import METRICS
-from evax.checkpoints.files import newest_valid
+from evax.checkpoints.files import newest_valid, step_of
 from evax.checkpoints.weight_files import CHECKPOINTS
 from evax.config import TRAIN_KEYS, ConfigError, announced, check_config, instantiate, save_config
 from evax.data.module import PackDataModule
@@ -50,6 +51,8 @@ def train(cfg: DictConfig, run_dir: str | Path, overrides: Sequence[str] = ()) -
     `overrides` are the user's words on the command line: a resumed run accepts those of RESUMABLE only.
     """
     if cfg.resume is not None:
+        with suppress(OSError):
+            Path(run_dir).rmdir()  # the folder that Hydra made for a new run, where it is empty
         run_dir = Path(cfg.resume)
         cfg = resumed_config(cfg, run_dir, overrides)
         save_config(cfg, run_dir / CONFIG)
@@ -134,10 +137,7 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     trainer = build_trainer(cfg, run_dir, data)
     trainer.precision_plugin.convert_module(task)  # in place; Lightning does so only after loading, and would round
     rewind(trainer.loggers, checkpoint)
-    if checkpoint is not None:
-        log.info("going on from %s", checkpoint)
-    elif (run_dir / METRICS).exists():
-        log.info("%s has no checkpoint yet: starting from step 0", run_dir)
+    tell_start(run_dir, checkpoint, data, trainer)
     try:
         with announced(cfg, run_dir):
             trainer.fit(task, data, ckpt_path=checkpoint)
@@ -145,6 +145,19 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
         for logger in trainer.loggers:
             logger.finalize("finished" if trainer.state.finished else "failed")
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def tell_start(run_dir: Path, checkpoint: Path | None, data: PackDataModule, trainer: Trainer) -> None:
+    """Say from where the run goes on, and what its monitors cannot be taken for."""
+    if "val" in data.fit_on:
+        log.info("data.fit_on holds val: the val/ metrics are of films that the student trains on")
+    if checkpoint is None:
+        if (run_dir / METRICS).exists():
+            log.info("%s has no checkpoint yet: starting from step 0", run_dir)
+    elif step_of(checkpoint) >= (trainer.max_epochs or 0) * data.steps_per_epoch:
+        log.info("%s is complete after %d epochs; a larger trainer.max_epochs goes on", run_dir, trainer.max_epochs)
+    else:
+        log.info("going on from %s", checkpoint)
 
 
 def without_weights(model: DictConfig) -> DictConfig:
@@ -188,7 +201,7 @@ def build_trainer(cfg: DictConfig, run_dir: Path, data: PackDataModule) -> Train
 
 def rewind(loggers: Sequence[Logger], checkpoint: Path | None) -> None:
     """Let the metrics table end where the checkpoint does."""
-    step = int(checkpoint.stem.rpartition("-")[2]) if checkpoint else 0
+    step = step_of(checkpoint) if checkpoint else 0
     for logger in loggers:
         if isinstance(logger, MetricsCsv):
             logger.rewind(step)

@@ -19,15 +19,18 @@ from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate, n
 from evax.data.labels import resolve_labels
 from evax.data.module import PackDataModule
 from evax.evaluation.bootstrap import paired_macro_difference
-from evax.evaluation.features import block_statistics, extract_features, pooled
 from evax.evaluation.floors import pixel_features, view_features
 from evax.evaluation.predictions import read_predictions, write_predictions
+from evax.evaluation.readouts import READOUTS, encode_rows
 from evax.evaluation.study import Candidate, LabelledFilms, StudyResult, estimate_to_json, probe_study
-from evax.run import CONFIG
+from evax.report.record import Result
+from evax.report.summary import summarise
+from evax.run import CONFIG, best_precision
 
 log = logging.getLogger(__name__)
 
 FEATURES = ("backbone", "random", "pixels", "view")
+PRECISIONS = ("32-true", "bf16-mixed", "auto")
 RESULT, PREDICTIONS, SUMMARY = "results.json", "predictions.parquet", "summary.txt"
 
 
@@ -39,6 +42,8 @@ def evaluate(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] =
         raise ConfigError(f"{theirs[0]}: run={cfg.run} is evaluated on its own data; leave this out")
     if cfg.features not in FEATURES:
         raise ConfigError(f"features={cfg.features} is not known; choose one of {', '.join(FEATURES)}")
+    if cfg.precision not in PRECISIONS:
+        raise ConfigError(f"precision={cfg.precision} is not known; choose one of {', '.join(PRECISIONS)}")
     if cfg.features in ("backbone", "random") and cfg.run is None:
         raise ConfigError(f"features={cfg.features} needs run=RUN_DIR, the pre-trained run")
     saved = read_run(Path(cfg.run)) if cfg.run is not None else None
@@ -63,19 +68,18 @@ def candidates(cfg: DictConfig, data: PackDataModule, saved: DictConfig | None) 
     if cfg.features == "view":
         return {"view": Candidate(*(view_features(data.pack.views[rows].tolist()) for rows in (fitting, test)))}
     if cfg.features == "pixels":
-        return {"pixels": Candidate(*(pixel_features(images(data, rows)) for rows in (fitting, test)))}
+        films = ((data.pack.image(int(row)) for row in rows) for rows in (fitting, test))
+        return {"pixels": Candidate(*map(pixel_features, films))}
     assert saved is not None
+    names = list(cfg.readouts or READOUTS)
+    if unknown := [name for name in names if name not in READOUTS]:
+        raise ConfigError(f"readouts: there is no {unknown[0]!r}; {nearest(unknown[0], READOUTS)}")
     backbone = build_backbone(saved, Path(cfg.run) if cfg.features == "backbone" else None)
-    known = encoders(backbone)
-    names = list(cfg.readouts or known)
-    if unknown := [name for name in names if name not in known]:
-        raise ConfigError(f"readouts: there is no {unknown[0]!r}; {nearest(unknown[0], known)}")
-    return {name: Candidate(*(encode_rows(known[name], data, rows) for rows in (fitting, test))) for name in names}
-
-
-def images(data: PackDataModule, rows: np.ndarray) -> np.ndarray:
-    """Whole films of some rows, (N, H, W) uint8."""
-    return np.stack([data.pack.image(int(row)) for row in rows])
+    precision = best_precision("auto") if cfg.precision == "auto" else cfg.precision
+    fitted, tested = (
+        encode_rows(backbone, names, data, rows, bf16=precision == "bf16-mixed") for rows in (fitting, test)
+    )
+    return {name: Candidate(fitted[name], tested[name]) for name in names}
 
 
 def build_backbone(saved: DictConfig, weights: Path | None) -> nn.Module:
@@ -84,28 +88,6 @@ def build_backbone(saved: DictConfig, weights: Path | None) -> nn.Module:
     node = saved.backbone.copy()
     node.weights = str(weights) if weights else None
     return instantiate(node).eval()
-
-
-def encoders(backbone: Any) -> dict[str, Any]:
-    """Ways to read a backbone: its own pooled output, and means (and deviations) of its blocks' patch tokens."""
-    last = len(backbone.blocks) - 1
-    spread = tuple(range(2, last + 1, 3))  # blocks 3, 6, 9, 12 of twelve
-    return {
-        "pooled": pooled(backbone),
-        "last_block": block_statistics(backbone, (last,), with_deviation=True),
-        "four_block_means": block_statistics(backbone, spread),
-        "four_blocks": block_statistics(backbone, spread, with_deviation=True),
-    }
-
-
-def encode_rows(encode: Any, data: PackDataModule, rows: np.ndarray) -> np.ndarray:
-    """Features of some rows; mirrored films are averaged in."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    def both_sides(batch: torch.Tensor) -> torch.Tensor:
-        return (encode(batch) + encode(batch.flip(-1))) / 2
-
-    return extract_features(both_sides, data.local_loader(data.dataset(rows, mask=False)), device).values
 
 
 def labelled(data: PackDataModule, rows: np.ndarray) -> LabelledFilms:
@@ -154,8 +136,9 @@ def write_study(folder: Path, cfg: DictConfig, data: PackDataModule, study: Stud
         "notes": list(cfg.notes),
         **study.to_json(),
     }
-    (folder / RESULT).write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / SUMMARY).write_text(summary(study, comparisons), encoding="utf-8")
+    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    (folder / RESULT).write_text(text, encoding="utf-8")
+    (folder / SUMMARY).write_text(summarise(Result.from_json(text, RESULT)), encoding="utf-8")
 
 
 def compare_with(folder: Path, study: StudyResult) -> dict[str, Any]:
@@ -180,7 +163,7 @@ def compare_with(folder: Path, study: StudyResult) -> dict[str, Any]:
 
 def config_hash(cfg: DictConfig, data: PackDataModule) -> str:
     """Digest of everything that decides the scores: the run's settings, the probe's, and the pack; no paths."""
-    probe = ("features", "readouts", "strengths", "min_positives", "repeats", "draws", "seed")
+    probe = ("features", "precision", "readouts", "strengths", "min_positives", "repeats", "draws", "seed")
     settings: dict[str, Any] = {key: OmegaConf.to_container(cfg)[key] for key in probe}  # type: ignore[call-overload, index]
     settings |= {"pack": data.pack.digest, "split": data.split}
     if cfg.run is not None:
@@ -207,15 +190,3 @@ def commit() -> str:
     if not revision:
         return "unknown"
     return revision + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-
-
-def summary(study: StudyResult, comparisons: Sequence[Mapping[str, Any]]) -> str:
-    """Scores, and differences to earlier evaluations, as a table for the terminal."""
-    rows: Sequence[tuple[str, Any]] = [("macro", study.auroc_macro), *study.auroc.items()]
-    lines = [f"{name:<20} {value.value:.3f}  [{value.low:.3f}, {value.high:.3f}]" for name, value in rows]
-    for comparison in comparisons:
-        gain = comparison["auroc_macro"]
-        interval = f"[{gain['low']:+.3f}, {gain['high']:+.3f}]"
-        lines.append(f"macro minus {comparison['rival']:<8} {gain['value']:+.3f}  {interval}")
-    chosen = f"chosen by cross-validation: {study.chosen.features}, C={study.chosen.strength:g}"
-    return "\n".join(["test AUROC, 95 % interval over patients", *lines, chosen]) + "\n"

@@ -3,12 +3,14 @@
 import json
 
 import pytest
+import torch
 from composing import composed
+from lightning.pytorch import seed_everything
 
-from evax.config import ConfigError
+from evax.config import ConfigError, instantiate
 from evax.report.record import Result
-from evax.run import train
-from evax.run_evaluate import evaluate
+from evax.run import settled, train
+from evax.run_evaluate import build_backbone, evaluate
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +54,18 @@ def test_a_run_is_probed_before_and_after_training(pack, tmp_path):
     assert scores[0]["trials"] != scores[1]["trials"]  # one step has moved the weights
 
 
+def test_random_features_are_those_of_the_run_before_its_first_step():
+    saved = settled(composed("experiment=demo_pretrain"))
+    seed_everything(saved.seed, verbose=False)
+    before = instantiate(saved.model).backbone.state_dict()
+    random = build_backbone(saved, None).state_dict()
+    assert all(torch.equal(random[name], before[name]) for name in before)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["precision=bf16"], "precision=bf16 is not known; choose one of 32-true, bf16-mixed, auto"),
         (["features=pixel"], "features=pixel is not known"),
         (["features=backbone"], "features=backbone needs run=RUN_DIR"),
         (["features=view", "run=nowhere"], "run=nowhere: there is no config.yaml"),

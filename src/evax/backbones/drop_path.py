@@ -37,10 +37,3 @@ def draw_drop_path(model: nn.Module, generator: np.random.Generator, global_batc
             keep = 1.0 - module.drop_prob
             factors = (generator.random(global_batch) < keep) / keep
             module.factors = torch.from_numpy(factors[rows])
-
-
-def forget_drop_path(model: nn.Module) -> None:
-    """Let every layer draw for itself again."""
-    for module in model.modules():
-        if isinstance(module, GlobalDropPath):
-            module.factors = None

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Float32, Int
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from evax.callbacks.cadence import EveryFewEpochs
+from evax.data.keyed_random import Stream, keyed_generator
 from evax.data.labels import resolve_labels
 from evax.data.module import PackDataModule
 from evax.evaluation.auroc import auroc_per_class, macro
@@ -16,14 +18,22 @@ from evax.evaluation.probe import LinearProbe
 from evax.evaluation.rank import rankme
 from evax.tasks.mim import MaskedImageModeling
 
-TOKENS_PER_FILM = 8
+RANK_FILMS, TOKENS_PER_FILM = 256, 8
+
+
+def some(rows: Int[np.ndarray, "N"], most: int, seed: int) -> Int[np.ndarray, "M"]:
+    """All rows, or a fixed random sample of `most`, ascending: the first ones of a pack are often of one kind."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(keyed_generator(seed, Stream.MONITOR).choice(rows, most, replace=False))
 
 
 class FeatureProbe(Callback):
     """Fits on the pack's `train` films, scores its `val` films, every `every_n_epochs` and before the first step.
 
     Records `val/linear_auroc`, `val/knn_auroc` (macro over the findings that can be scored), `val/feature_rank`
-    and `val/target_rank` (RankMe of a fixed sample of patch tokens). It never reads test films.
+    and `val/target_rank` (RankMe of a fixed sample of patch tokens). At most `max_films` of each split are read,
+    a random sample that never changes within a run; never test films.
     """
 
     def __init__(
@@ -34,8 +44,8 @@ class FeatureProbe(Callback):
         strength: float = 0.01,
         num_neighbors: int = 20,
     ) -> None:
-        self.every_n_epochs, self.max_films = every_n_epochs, max_films
-        self.strength, self.num_neighbors = strength, num_neighbors
+        self.cadence = EveryFewEpochs(every_n_epochs, "callbacks.feature_probe.every_n_epochs")
+        self.max_films, self.strength, self.num_neighbors = max_films, strength, num_neighbors
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The random initialisation is the floor of every curve."""
@@ -44,8 +54,7 @@ class FeatureProbe(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probe after every k-th epoch, and after the last."""
-        epoch = trainer.current_epoch + 1
-        if not trainer.sanity_checking and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs):
+        if self.cadence.is_due(trainer):
             self._record(trainer, pl_module)
 
     def _record(self, trainer: Trainer, task: LightningModule) -> None:
@@ -60,8 +69,8 @@ class FeatureProbe(Callback):
         task.record({f"val/{name}": value for name, value in scores.items()})
 
     def _scores(self, data: PackDataModule, task: Any) -> dict[str, float]:
-        train = self._features(data, task, data.rows("train")[: self.max_films])
-        val = self._features(data, task, data.rows("val")[: self.max_films])
+        train = self._features(data, task, some(data.rows("train"), self.max_films, data.seed))
+        val = self._features(data, task, some(data.rows("val"), self.max_films, data.seed))
         targets, is_known = resolve_labels(data.pack.labels, data.pack.findings)
         bank, queries = (
             (train[0], targets[train[1]], is_known[train[1]]),
@@ -70,7 +79,7 @@ class FeatureProbe(Callback):
         neighbors = min(self.num_neighbors, len(train[0]))
         linear = LinearProbe(self.strength).fit(*bank).scores(queries[0])
         nearest = knn_scores(bank[0], bank[1], queries[0], bank[2], num_neighbors=neighbors)
-        ranks = self._ranks(data, task, data.rows("val")[:256])
+        ranks = self._ranks(data, task, some(data.rows("val"), RANK_FILMS, data.seed))
         return {
             "linear_auroc": macro(auroc_per_class(linear, *queries[1:])).value,
             "knn_auroc": macro(auroc_per_class(nearest, *queries[1:])).value,

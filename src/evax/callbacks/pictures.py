@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from evax.callbacks.cadence import EveryFewEpochs
 from evax.explain.tokens import pca_maps
 from evax.losses.cosine import token_cosine
 
@@ -33,13 +34,12 @@ class Pictures(Callback):
     """
 
     def __init__(self, *, every_n_epochs: int = 10, num_films: int = 4) -> None:
-        self.every_n_epochs, self.num_films = every_n_epochs, num_films
+        self.cadence = EveryFewEpochs(every_n_epochs, "callbacks.pictures.every_n_epochs")
+        self.num_films = num_films
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw on rank 0."""
-        epoch = trainer.current_epoch + 1
-        is_due = epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs
-        if is_due and trainer.is_global_zero and not trainer.sanity_checking:
+        if self.cadence.is_due(trainer) and trainer.is_global_zero:
             folder = Path(trainer.default_root_dir) / "figures"
             folder.mkdir(parents=True, exist_ok=True)
             figure = draw(views(trainer.datamodule, pl_module, self.num_films), trainer.global_step)

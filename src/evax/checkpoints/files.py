@@ -32,6 +32,11 @@ def step_file(step: int) -> str:
     return f"step-{step:06d}.ckpt"
 
 
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step in the name of a step file."""
+    return int(checkpoint.stem.rpartition("-")[2])
+
+
 def write_checkpoint(state: Mapping[str, Any], path: str | Path) -> str:
     """Write `state` (tensors and plain types) atomically; returns the sha256 of the file.
 

@@ -21,6 +21,7 @@ class Stream(IntEnum):
     PHANTOM = 5
     SPLIT = 6
     BOOTSTRAP = 7
+    MONITOR = 8
 
 
 def keyed_generator(seed: int, stream: Stream, *, epoch: int = 0, index: int = 0) -> np.random.Generator:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from evax.data.pixels import normalise, to_unit
@@ -38,16 +38,3 @@ def pooled(backbone: Any) -> Encoder:
     """The backbone's own pooled output of unit images, normalised as its weights ask."""
     config = backbone.pretrained_cfg
     return lambda images: backbone(normalise(images, config["mean"], config["std"]))
-
-
-def block_statistics(backbone: Any, blocks: tuple[int, ...], *, with_deviation: bool = False) -> Encoder:
-    """Mean over patch tokens of some blocks (0-based), optionally beside their deviation, concatenated."""
-    config = backbone.pretrained_cfg
-
-    def encode(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
-        inputs = normalise(images, config["mean"], config["std"])
-        tokens = backbone.forward_intermediates(inputs, indices=list(blocks), output_fmt="NLC", intermediates_only=True)
-        parts = [t.mean(1) for t in tokens] + ([t.std(1) for t in tokens] if with_deviation else [])
-        return torch.cat(parts, dim=-1)
-
-    return encode

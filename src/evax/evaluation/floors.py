@@ -1,6 +1,6 @@
 """Features that know nothing about disease: the scores any learned feature has to beat."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -9,10 +9,10 @@ from jaxtyping import Float32, UInt8
 VIEWS = ("AP", "PA")
 
 
-def pixel_features(images: UInt8[np.ndarray, "N H W"], side: int = 24) -> Float32[np.ndarray, "N D"]:
-    """Grey values of the film area-averaged to side x side, in [0, 1], row by row."""
-    small = [cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA) for image in images]
-    return np.stack(small).reshape(len(images), side * side).astype(np.float32) / 255
+def pixel_features(images: Iterable[UInt8[np.ndarray, "H W"]], side: int = 24) -> Float32[np.ndarray, "N D"]:
+    """Grey values of each film area-averaged to side x side, in [0, 1], row by row; films are read one at a time."""
+    small = [cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).ravel() for image in images]
+    return np.stack(small).astype(np.float32) / 255
 
 
 def view_features(views: Sequence[str], kinds: Sequence[str] = VIEWS) -> Float32[np.ndarray, "N K"]:

@@ -40,11 +40,11 @@ class Candidate(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """One setting of the cross-validation and its score."""
+    """One setting of the cross-validation and its score; None where it was the only one, and nothing to choose."""
 
     features: str
     strength: float
-    auroc_macro: float
+    auroc_macro: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +140,12 @@ def probe_study(
     check_disjoint(train, test)
     columns = [list(findings).index(finding) for finding in scored]
     train, test = train.only(columns), test.only(columns)
-    trials = cross_validate_candidates(candidates, train, grid, num_folds=num_folds, num_repeats=num_repeats, seed=seed)
-    chosen = max(trials, key=lambda trial: trial.auroc_macro)
+    trials: tuple[Trial, ...] = tuple(Trial(name, strength, None) for name in candidates for strength in grid)
+    if len(trials) > 1:
+        trials = cross_validate_candidates(
+            candidates, train, grid, num_folds=num_folds, num_repeats=num_repeats, seed=seed
+        )
+    chosen = max(trials, key=lambda trial: trial.auroc_macro or 0.0)
     features = candidates[chosen.features]
     probe = LinearProbe(chosen.strength).fit(features.fitting, train.targets, train.is_known)
     scores = probe.scores(features.test)

@@ -24,11 +24,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting of the cross-validation: feature set, inverse penalty, macro AUROC."""
+    """One setting of the cross-validation: feature set, inverse penalty, macro AUROC (None: the only setting)."""
 
     features: str
     strength: float
-    auroc_macro: float
+    auroc_macro: float | None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import torch
 from tiny import tiny_backbone
 
 from evax.data.pixels import normalise, to_unit
-from evax.evaluation.features import block_statistics, extract_features, pooled
+from evax.evaluation.features import extract_features, pooled
 
 CPU = torch.device("cpu")
 
@@ -42,20 +42,3 @@ def test_batching_changes_nothing(backbone, films):
 @torch.no_grad()
 def test_pooled_is_the_backbones_output_of_normalised_images(backbone, films):
     assert torch.allclose(pooled(backbone)(to_unit(films)), backbone(inputs_of(backbone, films)))
-
-
-@torch.no_grad()
-def test_block_statistics_are_mean_and_deviation_of_patch_tokens(backbone, films):
-    caught = []
-    hooks = [
-        block.register_forward_hook(lambda module, inputs, output: caught.append(output[:, 1:]))
-        for block in backbone.blocks
-    ]
-    backbone(inputs_of(backbone, films))
-    for hook in hooks:
-        hook.remove()
-    first, last = caught
-    encode = block_statistics(backbone, (0, 1), with_deviation=True)
-    expected = torch.cat([first.mean(1), last.mean(1), first.std(1), last.std(1)], dim=-1)
-    assert torch.allclose(encode(to_unit(films)), expected, atol=1e-5)
-    assert torch.allclose(block_statistics(backbone, (1,))(to_unit(films)), last.mean(1), atol=1e-5)

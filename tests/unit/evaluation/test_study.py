@@ -43,6 +43,13 @@ def test_every_setting_is_tried_and_the_best_is_chosen(result):
     assert result.chosen.auroc_macro == max(trial.auroc_macro for trial in result.trials)
 
 
+def test_a_single_setting_needs_no_cross_validation(parts, monkeypatch):
+    train, test, _, seeing = parts
+    monkeypatch.setattr(study, "cross_validate", None)
+    alone = probe_study({"seeing": seeing}, train, test, **OPTIONS | {"grid": (0.1,)})
+    assert alone.chosen == ("seeing", 0.1, None)
+
+
 def test_scores_are_those_of_the_chosen_probe(parts, result):
     train, test, _, seeing = parts
     probe = LinearProbe(result.chosen.strength).fit(seeing.fitting, train.targets[:, [1, 0]])
