@@ -7,7 +7,7 @@ TORCH ?=
 PIP_TORCH := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu,)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 DEMO := runs/demo
-PROBE := readouts=[four_blocks] strengths=[0.01]
+PROBE := readouts=[four_blocks] strengths=[0.01] precision=auto
 
 .PHONY: help install format check test test-all parity demo bench docs clean
 
@@ -41,12 +41,12 @@ parity: install  ## Our ViT against an independent one
 
 demo: install  ## Pre-train a small student on chest phantoms and show what it learned
 	rm -rf $(DEMO) packs/demo
-	$(BIN)/python prepare.py data=phantom data.pack=packs/demo source.num_films=1200 size=128
+	$(BIN)/python prepare.py data=phantom data.pack=packs/demo source.num_films=3000 size=128
 	$(BIN)/python train.py experiment=demo_pretrain data.pack=packs/demo hydra.run.dir=$(DEMO)
 	$(BIN)/python evaluate.py run=$(DEMO) $(PROBE) features=random
 	$(BIN)/python evaluate.py run=$(DEMO) $(PROBE) against=[$(DEMO)/evaluation/random]
 	$(BIN)/python -m evax.report curves $(DEMO)
-	-$(BIN)/python -m evax.report gained $(DEMO)/evaluation/backbone
+	$(BIN)/python -m evax.report gained $(DEMO)/evaluation/backbone
 	@echo "Look at: $(DEMO)/figures (what the student sees and predicts, curves.png), $(DEMO)/metrics.csv,"
 	@echo "         $(DEMO)/evaluation/backbone/summary.txt (probe before and after)"
 
