@@ -1,6 +1,7 @@
 """Learning curves of one run as small multiples, from its metrics.csv."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -154,7 +155,17 @@ def draw_panel(axes: Axes, panel: Panel, curves: dict[str, Curve], end: float) -
     if panel.reference:
         axes.axhline(panel.reference[0], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     style_axes(axes, panel, end)
+    if panel.is_noisy:
+        low, high = settled_range([curve for _, curve in shown])
+        axes.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))
     label_ends(axes, panel, shown)
+
+
+def settled_range(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Lowest and highest value but for the first tenth of each curve: its fall would hide all that follows."""
+    settled = np.concatenate([curve.values[len(curve.values) // 10 :] for curve in curves])
+    low, high = float(settled.min()), float(settled.max())
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def style_axes(axes: Axes, panel: Panel, end: float) -> None:

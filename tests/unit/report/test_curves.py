@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from evax.report.__main__ import main
-from evax.report.curves import Curve, CurvesError, read_metrics, running_mean, spread, write_curves
+from evax.report.curves import Curve, CurvesError, read_metrics, running_mean, settled_range, spread, write_curves
 
 HEADER = "step,epoch,trainer/samples_seen,train/loss,val/cosine,val/cosine_constant,val/feature_rank"
 
@@ -50,6 +50,13 @@ def test_running_mean_keeps_the_level_of_a_dense_curve():
     np.testing.assert_allclose(smooth.values, 3, atol=0.05)
     assert smooth.samples[0] > 0
     assert smooth.samples[-1] < 999
+
+
+def test_the_scale_is_that_of_the_settled_loss():
+    falling = Curve(np.arange(100.0), np.where(np.arange(100) < 10, 50.0, np.linspace(2, 1, 100)))
+    low, high = settled_range([falling])
+    assert (low, high) == pytest.approx((1, 2), abs=0.11)
+    assert settled_range([Curve(np.zeros(1), np.ones(1))]) == (0.5, 1.5)
 
 
 def test_labels_are_moved_apart_only_where_they_overlap():
