@@ -18,3 +18,11 @@ def shared_data() -> Path:
     if promised:
         pytest.fail(f"EVAX_SHARED={promised} is not a folder")
     pytest.skip(f"no real films: {folder} is absent; set EVAX_SHARED")
+
+
+@pytest.fixture(scope="session")
+def run_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The films of whole runs in processes of their own."""
+    from training_runs import make_pack  # evax, which must not be imported before its run-time type checks are on
+
+    return make_pack(tmp_path_factory.mktemp("run_pack"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from training_runs import TINY, command, final_state, finish, make_pack, relative_distance, start, stop_at, table
+from training_runs import TINY, command, final_state, finish, relative_distance, start, stop_at, table
 
 from evax.data.module import PhantomData
 from evax.masking import UniformMasking
@@ -16,21 +16,16 @@ EXACT = 1e-12  # float64; measured 3e-15, while one wrong sample moves weights b
 
 
 @pytest.fixture(scope="module")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pack(tmp_path_factory.mktemp("pack"))
-
-
-@pytest.fixture(scope="module")
-def one_rank(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one_rank(run_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = tmp_path_factory.mktemp("runs") / "one"
-    finish(start(run(pack, run_dir, devices=1)))
+    finish(start(run(run_pack, run_dir, devices=1)))
     return run_dir
 
 
-def run(pack: Path, run_dir: Path, devices: int, **options: Path) -> list[str]:
+def run(run_pack: Path, run_dir: Path, devices: int, **options: Path) -> list[str]:
     return command(
         *TINY,
-        f"data.pack={pack}",
+        f"data.pack={run_pack}",
         f"hydra.run.dir={run_dir}",
         "trainer.precision=64-true",
         f"trainer.devices={devices}",
@@ -39,12 +34,12 @@ def run(pack: Path, run_dir: Path, devices: int, **options: Path) -> list[str]:
     )
 
 
-def global_batches(pack: Path, ranks: int, workers: int) -> list[str]:
+def global_batches(run_pack: Path, ranks: int, workers: int) -> list[str]:
     """One hash per optimizer step over rows, pixels and masks of all ranks, in order of ranks."""
     loaders = []
     for rank in range(ranks):
         data = PhantomData(
-            pack=pack,
+            pack=run_pack,
             image_size=32,
             batch_size=8,
             per_device_batch=2,
@@ -73,21 +68,21 @@ def global_batches(pack: Path, ranks: int, workers: int) -> list[str]:
 
 
 @pytest.mark.parametrize(("ranks", "workers"), [(2, 0), (4, 0), (1, 2), (2, 1)])
-def test_ranks_and_workers_see_the_same_pixels_and_masks(pack: Path, ranks: int, workers: int) -> None:
-    assert global_batches(pack, ranks, workers) == global_batches(pack, 1, 0)
+def test_ranks_and_workers_see_the_same_pixels_and_masks(run_pack: Path, ranks: int, workers: int) -> None:
+    assert global_batches(run_pack, ranks, workers) == global_batches(run_pack, 1, 0)
 
 
 @pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_ranks_change_weights_by_rounding_only(devices: int, pack: Path, one_rank: Path, tmp_path: Path) -> None:
-    finish(start(run(pack, tmp_path / "run", devices)))
+def test_ranks_change_weights_by_rounding_only(devices: int, run_pack: Path, one_rank: Path, tmp_path: Path) -> None:
+    finish(start(run(run_pack, tmp_path / "run", devices)))
 
     assert relative_distance(final_state(one_rank), final_state(tmp_path / "run")) < EXACT
     assert len(table(tmp_path / "run")) == len(table(one_rank))
 
 
-def test_ranks_may_change_on_resume(pack: Path, one_rank: Path, tmp_path: Path) -> None:
+def test_ranks_may_change_on_resume(run_pack: Path, one_rank: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    process = start(run(pack, run_dir, 2))
+    process = start(run(run_pack, run_dir, 2))
     stop_at(process, run_dir, 5, signal.SIGTERM)
     finish(process, expected=143)
     process = start(command(f"resume={run_dir}", "trainer.devices=1", "data.per_device_batch=4"))
@@ -98,9 +93,9 @@ def test_ranks_may_change_on_resume(pack: Path, one_rank: Path, tmp_path: Path) 
     assert relative_distance(final_state(one_rank), final_state(run_dir)) < EXACT
 
 
-def test_a_failing_rank_ends_the_job_and_is_named(pack: Path, tmp_path: Path) -> None:
+def test_a_failing_rank_ends_the_job_and_is_named(run_pack: Path, tmp_path: Path) -> None:
     script = Path(__file__).parent / "failing_rank.py"
-    process = start(run(pack, tmp_path / "run", 2, script=script))
+    process = start(run(run_pack, tmp_path / "run", 2, script=script))
     stop_at(process, tmp_path / "run", 2, signal.SIGCONT)  # a signal that does nothing: only wait for step 2
     since = time.monotonic()
 

@@ -5,25 +5,20 @@ import signal
 from pathlib import Path
 
 import pytest
-from training_runs import STEPS, TINY, command, digest, final_state, finish, last_step, make_pack, start, stop_at, table
+from training_runs import STEPS, TINY, command, digest, final_state, finish, last_step, start, stop_at, table
 
 from evax.checkpoints.files import read_checkpoint
 
 
 @pytest.fixture(scope="module")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pack(tmp_path_factory.mktemp("pack"))
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(run_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = tmp_path_factory.mktemp("runs") / "uninterrupted"
-    finish(start(run(pack, run_dir)))
+    finish(start(run(run_pack, run_dir)))
     return run_dir
 
 
-def run(pack: Path, run_dir: Path, *overrides: str) -> list[str]:
-    return command(*TINY, f"data.pack={pack}", f"hydra.run.dir={run_dir}", *overrides)
+def run(run_pack: Path, run_dir: Path, *overrides: str) -> list[str]:
+    return command(*TINY, f"data.pack={run_pack}", f"hydra.run.dir={run_dir}", *overrides)
 
 
 def resume(run_dir: Path, *overrides: str) -> list[str]:
@@ -37,9 +32,9 @@ def check_equal(run_dir: Path, uninterrupted: Path) -> None:
     assert table(run_dir) == table(uninterrupted)
 
 
-def kill_and_resume(pack: Path, run_dir: Path, kills: list[int], workers: list[int]) -> None:
+def kill_and_resume(run_pack: Path, run_dir: Path, kills: list[int], workers: list[int]) -> None:
     """SIGKILL the process group at each of some steps, then let the run end; every leg with other workers."""
-    words = run(pack, run_dir, f"data.num_workers={workers[0]}")
+    words = run(run_pack, run_dir, f"data.num_workers={workers[0]}")
     for step, next_workers in zip(kills, workers[1:], strict=True):
         process = start(words)
         stop_at(process, run_dir, step, signal.SIGKILL)
@@ -47,32 +42,32 @@ def kill_and_resume(pack: Path, run_dir: Path, kills: list[int], workers: list[i
     finish(start(words))
 
 
-def test_kills_leave_no_trace(pack: Path, uninterrupted: Path, tmp_path: Path) -> None:
-    kill_and_resume(pack, tmp_path / "run", kills=[4, 5, 16], workers=[0, 2, 0, 0])
+def test_kills_leave_no_trace(run_pack: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    kill_and_resume(run_pack, tmp_path / "run", kills=[4, 5, 16], workers=[0, 2, 0, 0])
 
     check_equal(tmp_path / "run", uninterrupted)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_five_random_kills_leave_no_trace(seed: int, pack: Path, uninterrupted: Path, tmp_path: Path) -> None:
+def test_five_random_kills_leave_no_trace(seed: int, run_pack: Path, uninterrupted: Path, tmp_path: Path) -> None:
     draw = random.Random(seed)
     kills = sorted(draw.sample(range(1, STEPS), k=5))
 
-    kill_and_resume(pack, tmp_path / "run", kills, workers=[draw.randrange(3) for _ in range(6)])
+    kill_and_resume(run_pack, tmp_path / "run", kills, workers=[draw.randrange(3) for _ in range(6)])
 
     check_equal(tmp_path / "run", uninterrupted)
 
 
 @pytest.mark.parametrize("workers", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4))])
-def test_workers_change_nothing(workers: int, pack: Path, uninterrupted: Path, tmp_path: Path) -> None:
-    finish(start(run(pack, tmp_path / "run", f"data.num_workers={workers}")))
+def test_workers_change_nothing(workers: int, run_pack: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    finish(start(run(run_pack, tmp_path / "run", f"data.num_workers={workers}")))
 
     check_equal(tmp_path / "run", uninterrupted)
 
 
-def test_sigterm_saves_and_exits_143(pack: Path, uninterrupted: Path, tmp_path: Path) -> None:
-    process = start(run(pack, tmp_path / "run"))
+def test_sigterm_saves_and_exits_143(run_pack: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    process = start(run(run_pack, tmp_path / "run"))
     stop_at(process, tmp_path / "run", 4, signal.SIGTERM)
     output = finish(process, expected=143)
     assert "told to stop at step" in output
