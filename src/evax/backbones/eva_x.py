@@ -14,13 +14,14 @@ from torch.utils.checkpoint import checkpoint
 
 from evax.backbones.attention import Attention, rotary_table, use_attention
 from evax.backbones.drop_path import replace_drop_path
+from evax.backbones.foreign import Foreign, check_foreign, create_foreign
 from evax.backbones.initialise import initialise_for_pretraining
 from evax.checkpoints.resize import resize_position_table
+from evax.data.normalisation import MERGED520K
 
 log = logging.getLogger(__name__)
 
-# Merged520k statistics, equal on all channels (EVA-X paper, section "Pre-training data").
-MEAN, STD = (0.49185243,) * 3, (0.28509309,) * 3
+MEAN, STD = MERGED520K
 ROPE_REFERENCE = (14, 14)  # rotary positions are rescaled to this grid, whatever the image size
 
 
@@ -108,16 +109,28 @@ def create_backbone(
     drop_path: float = 0.0,
     gradient_checkpointing: bool = False,
     initialise: Literal["finetuning", "pretraining"] = "finetuning",
-) -> EvaX:
-    """An EVA-X backbone without classifier: `eva_x_tiny`, `eva_x_small` or `eva_x_base`.
+) -> EvaX | Foreign:
+    """A backbone without classifier: `eva_x_tiny`, `eva_x_small`, `eva_x_base`, or a ViT or EVA by its timm name.
 
-    `image_size` is the size of the learned position table (pixels); other sizes work and are resized to. `weights`
+    `image_size` is the size of the learned position table (pixels); EVA-X also takes other sizes. `weights`
     is a run directory or a file in any known layout (`weights_key` names its container where there are several),
-    and replaces the initialisation: "pretraining" is EVA-02's
-    Xavier recipe, "finetuning" its truncated normal with depth rescale. Raises ValueError for an unknown name.
+    and replaces the initialisation: "pretraining" is EVA-02's Xavier recipe, "finetuning" its truncated normal with
+    depth rescale. `mask_token`, `attention` and `initialise` are EVA-X's own: timm's models are built as timm
+    builds them. Raises ValueError for an unknown name and for options that a model does not have.
     """
     if name not in SIZES:
-        raise ValueError(f"backbone.name={name} is not known; choose one of {', '.join(SIZES)}")
+        check_foreign(name, others=SIZES)
+        changed = {"mask_token": mask_token, "attention": attention != "auto", "initialise": initialise != "finetuning"}
+        if unfit := [option for option, is_changed in changed.items() if is_changed]:
+            raise ValueError(f"backbone.{unfit[0]} is an option of {', '.join(SIZES)}; leave it out for {name}")
+        return create_foreign(
+            name,
+            weights=weights,
+            weights_key=weights_key,
+            image_size=image_size,
+            drop_path=drop_path,
+            gradient_checkpointing=gradient_checkpointing,
+        )
     model = _build(
         f"{name}_patch16_224",
         img_size=image_size,

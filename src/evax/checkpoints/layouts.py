@@ -1,10 +1,12 @@
-"""Declared layouts of weight files: how each names its tensors, and evax's (timm's) names for them."""
+"""Declared layouts of weight files: how each names its tensors, and timm's names for them."""
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from torch import Tensor
+
+from evax.data.normalisation import CLIP, HALF, Normalisation
 
 CONTAINERS = (
     "model_ema",
@@ -21,8 +23,9 @@ OPTIONAL = re.compile(r"mask_token$|head\.")
 class Layout(NamedTuple):
     """One way of naming tensors.
 
-    A file has the layout if some name starts with `signature`. Names outside `prefix` and those that start
-    with `drop` are left out; of the rest, the first rule of `rename` whose pattern is found is applied.
+    A file has the layout if some name starts with `signature`. Names outside `prefix` are left out, and those that
+    start with `drop` behind it; of the rest, the first rule of `rename` whose pattern is found is applied.
+    `normalisation` is that of all published files in the layout, None where they differ or names do not tell.
     """
 
     name: str
@@ -30,49 +33,77 @@ class Layout(NamedTuple):
     prefix: str = ""
     drop: str = r"(?!)"  # matches nothing
     rename: tuple[tuple[str, str], ...] = ()
+    normalisation: Normalisation | None = None
 
 
-# Rotary tables are functions of the grid and are computed; `norm` of a model that averages is its `fc_norm`.
-FIXED_TABLES_AND_MIM_HEAD = r"(.*\.)?rope\.|lm_head\."
-FINAL_NORM = (r"^norm\.", "fc_norm.")
+# Rotary tables are functions of the grid and are computed; timm's mixed `rope.freqs` are weights.
+ROTARY_TABLES_AND_MIM_HEAD = r"(.*\.)?rope\.(?!freqs$)|lm_head\."
+PACKED = ((r"\.mlp\.w12\.", ".mlp.fc1."), (r"\.mlp\.w3\.", ".mlp.fc2."))
+SPLIT = (
+    (r"\.attn\.([qv])_bias$", r".attn.\1_proj.bias"),
+    (r"\.attn\.inner_attn_ln\.", ".attn.norm."),
+    (r"\.mlp\.w1\.", ".mlp.fc1_g."),
+    (r"\.mlp\.w2\.", ".mlp.fc1_x."),
+    (r"\.mlp\.w3\.", ".mlp.fc2."),
+    (r"\.mlp\.ffn_ln\.", ".mlp.norm."),
+)
 
 LAYOUTS = (
     Layout("evax task", signature=r"backbone\.", prefix="backbone."),
     Layout(
+        "MGCA ViT",
+        signature=r"img_encoder_q\.model\.patch_embed\.",
+        prefix="img_encoder_q.model.",
+        normalisation=HALF,
+    ),
+    Layout(
+        "OpenCLIP trunk",  # a timm model in OpenCLIP's frame: BiomedCLIP, copies of EVA-CLIP
+        signature=r"visual\.trunk\.",
+        prefix="visual.",
+        drop=r"trunk\.rope\.(?!freqs$)",
+        rename=((r"^trunk\.", ""), (r"^head\.proj\.", "head.")),
+        normalisation=CLIP,
+    ),
+    Layout(
+        "EVA-CLIP split, sub-LN",
+        signature=r"visual\.blocks\.0\.mlp\.w1\.",
+        prefix="visual.",
+        drop=ROTARY_TABLES_AND_MIM_HEAD,
+        rename=SPLIT,
+        normalisation=CLIP,
+    ),
+    Layout(
+        "EVA-CLIP fused",
+        signature=r"visual\.blocks\.0\.attn\.qkv\.",
+        prefix="visual.",
+        drop=ROTARY_TABLES_AND_MIM_HEAD,
+        normalisation=CLIP,
+    ),
+    Layout(
         "EVA-02 packed",
         signature=r"blocks\.0\.mlp\.w12\.",
-        drop=FIXED_TABLES_AND_MIM_HEAD,
-        rename=((r"\.mlp\.w12\.", ".mlp.fc1."), (r"\.mlp\.w3\.", ".mlp.fc2."), FINAL_NORM),
+        drop=ROTARY_TABLES_AND_MIM_HEAD,
+        rename=PACKED,
     ),
     Layout(
         "EVA-02 split, sub-LN",
         signature=r"blocks\.0\.mlp\.w1\.",
-        drop=FIXED_TABLES_AND_MIM_HEAD,
-        rename=(
-            (r"\.attn\.([qv])_bias$", r".attn.\1_proj.bias"),
-            (r"\.mlp\.w1\.", ".mlp.fc1_g."),
-            (r"\.mlp\.w2\.", ".mlp.fc1_x."),
-            (r"\.mlp\.w3\.", ".mlp.fc2."),
-            (r"\.mlp\.ffn_ln\.", ".mlp.norm."),
-            FINAL_NORM,
-        ),
+        drop=ROTARY_TABLES_AND_MIM_HEAD,
+        rename=SPLIT,
     ),
-    Layout(
-        "timm Eva",
-        signature=r"blocks\.0\.attn\.(q_bias|q_proj\.)",
-        drop=FIXED_TABLES_AND_MIM_HEAD,
-        rename=(FINAL_NORM,),
-    ),
+    Layout("MAE", signature=r"decoder_embed\.", drop=r"decoder_|mask_token$"),  # the mask token is the decoder's
+    Layout("timm Eva", signature=r"blocks\.0\.attn\.(q_bias|q_proj\.)", drop=ROTARY_TABLES_AND_MIM_HEAD),
+    Layout("timm ViT", signature=r"blocks\.0\.attn\.qkv\."),
 )
 AS_NAMED = Layout("as named by the model", signature="")
 
 
 class Translation(NamedTuple):
-    """Tensors under evax's names, the file's names that were left out, and the layout that was found."""
+    """Tensors under timm's names, the file's names that were left out, and the layout that was found."""
 
     tensors: dict[str, Tensor]
     dropped: tuple[str, ...]
-    layout: str
+    layout: Layout
 
 
 def detect(names: Iterable[str]) -> Layout:
@@ -82,19 +113,18 @@ def detect(names: Iterable[str]) -> Layout:
 
 
 def translate(tensors: Mapping[str, Tensor]) -> Translation:
-    """Rename a file's tensors to evax's names."""
+    """Rename a file's tensors to timm's names."""
     plain = {WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
     layout = detect(plain)
     kept: dict[str, Tensor] = {}
     dropped = []
     for name, tensor in plain.items():
-        ours = _rename(name.removeprefix(layout.prefix), layout)
-        is_taken = ours != name and ours in plain  # `fc_norm` of a fine-tuned file stands before its `norm`
-        if not name.startswith(layout.prefix) or re.match(layout.drop, name) or is_taken:
+        inner = name.removeprefix(layout.prefix)
+        if not name.startswith(layout.prefix) or re.match(layout.drop, inner):
             dropped.append(name)
         else:
-            kept[ours] = tensor
-    return Translation(kept, tuple(dropped), layout.name)
+            kept[_rename(inner, layout)] = tensor
+    return Translation(kept, tuple(dropped), layout)
 
 
 def _rename(name: str, layout: Layout) -> str:

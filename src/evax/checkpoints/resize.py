@@ -22,7 +22,7 @@ def resize_position_table(
     return torch.cat([prefix, image.flatten(2).transpose(1, 2)], dim=1)
 
 
-def resize_patch_kernel(kernel: Float[Tensor, "D 3 P P"], patch_size: tuple[int, int]) -> Float[Tensor, "D 3 P2 P3"]:
+def resize_patch_kernel(kernel: Float[Tensor, "D C P P"], patch_size: tuple[int, int]) -> Float[Tensor, "D C P2 P3"]:
     """Resample a patch embedding to another patch size, bicubic without antialias as EVA-X's EVA-02 baseline.
 
     The kernel's sum grows with its area: 14 to 16 pixels makes patch embeddings about 1.3 times as large.

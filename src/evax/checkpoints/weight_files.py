@@ -14,6 +14,7 @@ from torch import Tensor
 from evax.checkpoints.files import CheckpointReadError, find_damage, load_plain, newest_valid
 from evax.checkpoints.layouts import CONTAINERS, translate
 from evax.data.atomic import sha256_of
+from evax.data.normalisation import Normalisation
 
 CHECKPOINTS, BEST = "checkpoints", "best.ckpt"
 FLAT = "flat"
@@ -24,26 +25,51 @@ class WeightsError(Exception):
     """A file is not usable as weights; one line that names the file, the first names in it and the fix."""
 
 
+class Content(NamedTuple):
+    """A weight file as it is: tensors under its own names, the container that held them, and what lay beside it."""
+
+    file: Path
+    container: str
+    tensors: dict[str, Tensor]
+    beside: dict[str, Any]  # other top-level values; of an export, those of its `.json`
+
+
 class Weights(NamedTuple):
-    """A file's tensors in float32 under evax's names, and how they were found."""
+    """A file's tensors in float32 under timm's names, and how they were found."""
 
     file: Path
     tensors: dict[str, Tensor]
     dropped: tuple[str, ...]
     container: str
     layout: str
+    normalisation: Normalisation | None = None  # of images, where the file or its layout tells
 
 
 def read_weights(path: str | Path, *, key: str | None = None) -> Weights:
-    """The tensors of a run directory or of a file in any declared layout, under evax's names, on the CPU.
+    """The tensors of a run directory or of a file in any declared layout, under timm's names, on the CPU.
 
     `key` names the container in place of the usual order (`layouts.CONTAINERS`).
     """
-    file = _file_of(Path(path))
-    container, found = _unwrap(_read(file), key, file)
-    translation = translate(found)
-    tensors = {n: t.float() if t.is_floating_point() else t for n, t in translation.tensors.items()}
-    return Weights(file, tensors, translation.dropped, container, translation.layout)
+    return under_timm_names(read_content(path, key=key))
+
+
+def read_content(path: str | Path, *, key: str | None = None) -> Content:
+    """A file, or the best checkpoint of a run directory, under its own names."""
+    file = find_file(path)
+    content = _read(file)
+    container, tensors = _unwrap(content, key, file)
+    if file.suffix == ".safetensors":
+        return Content(file, container, tensors, _sidecar(file))
+    beside = {str(name): value for name, value in content.items() if container not in (FLAT, name)}
+    return Content(file, container, tensors, beside)
+
+
+def under_timm_names(content: Content) -> Weights:
+    """The tensors that belong to an image encoder, renamed, in float32."""
+    kept, dropped, layout = translate(content.tensors)
+    tensors = {n: t.float() if t.is_floating_point() else t for n, t in kept.items()}
+    normalisation = _recorded_normalisation(content.beside) or layout.normalisation
+    return Weights(content.file, tensors, dropped, content.container, layout.name, normalisation)
 
 
 def quote(names: tuple[str, ...] | list[str]) -> str:
@@ -52,7 +78,9 @@ def quote(names: tuple[str, ...] | list[str]) -> str:
     return ", ".join(names[:NUM_NAMED]) + more
 
 
-def _file_of(path: Path) -> Path:
+def find_file(path: str | Path) -> Path:
+    """The file that `weights=` means: itself, or a run directory's best or newest intact checkpoint."""
+    path = Path(path)
     if path.is_file():
         return path
     if not path.is_dir():
@@ -69,7 +97,10 @@ def _file_of(path: Path) -> Path:
 def _read(file: Path) -> Any:
     try:
         if file.suffix == ".safetensors":
-            _compare_with_sidecar(file)
+            recorded = _sidecar(file).get("sha256")
+            if recorded is not None and recorded != sha256_of(file):
+                side = file.with_suffix(".json").name
+                raise WeightsError(f"cannot read {file}: its sha256 is not the one in {side}; fetch it again")
             return load_file(file)
         if zipfile.is_zipfile(file) and (damage := find_damage(file)):
             raise WeightsError(f"cannot read {file}: {damage}; fetch it again")
@@ -80,17 +111,24 @@ def _read(file: Path) -> Any:
         raise WeightsError(str(error)) from error
 
 
-def _compare_with_sidecar(file: Path) -> None:
-    """Our exports record their sha256; a sidecar older than the file belongs to the one it replaced."""
+def _sidecar(file: Path) -> dict[str, Any]:
+    """What our export wrote beside a file; a sidecar older than the file belongs to the one it replaced."""
     sidecar = file.with_suffix(".json")
     if not sidecar.is_file() or sidecar.stat().st_mtime_ns < file.stat().st_mtime_ns:
-        return
+        return {}
     try:
         meta = json.loads(sidecar.read_bytes())
     except ValueError:
-        return
-    if isinstance(meta, dict) and meta.get("sha256", sha256 := sha256_of(file)) != sha256:
-        raise WeightsError(f"cannot read {file}: its sha256 is not the one in {sidecar.name}; fetch it again")
+        return {}
+    return meta if isinstance(meta, dict) else {}
+
+
+def _recorded_normalisation(beside: Mapping[str, Any]) -> Normalisation | None:
+    """Of our exports: `preprocessing` with a mean and a std per channel."""
+    match beside.get("preprocessing"):
+        case {"mean": [_, _, _] as mean, "std": [_, _, _] as std}:
+            return Normalisation((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+    return None
 
 
 def _unwrap(content: Any, key: str | None, file: Path) -> tuple[str, dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""Weights in and out of a backbone: official EVA-X files, our checkpoints and exports, timm's names."""
+"""Weights in and out of a backbone: files in any declared layout, our checkpoints and exports."""
 
 import json
 from collections.abc import Mapping
@@ -7,6 +7,8 @@ from math import isqrt
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ from evax.checkpoints.layouts import OPTIONAL
 from evax.checkpoints.resize import resize_patch_kernel, resize_position_table
 from evax.checkpoints.weight_files import Weights, WeightsError, quote, read_weights
 from evax.data.atomic import sha256_of
+from evax.data.normalisation import Normalisation
 
 __all__ = ["LoadReport", "WeightsError", "export_weights", "load_weights"]
 
@@ -24,7 +27,7 @@ TABLE, KERNEL = "pos_embed", "patch_embed.proj.weight"
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of every tensor; names are evax's, those in `dropped` the file's."""
+    """What became of every tensor; names are the model's, those in `dropped` the file's."""
 
     file: Path
     container: str
@@ -35,29 +38,42 @@ class LoadReport:
     unexpected: tuple[str, ...]
     dropped: tuple[str, ...]
     share: float  # of the model's numbers that come from the file, 0..1
+    normalisation: Normalisation | None = None  # of the images that the weights were trained on, where known
+
+    @property
+    def summary(self) -> str:
+        """What became of the model's tensors."""
+        parts = [f"{len(self.matched)} tensors loaded, {self.share:.1%} of the model's parameters"]
+        groups = {what: getattr(self, what) for what in ("resized", "missing", "unexpected")}
+        return "; ".join(parts + [f"{what} {len(names)} ({quote(names)})" for what, names in groups.items() if names])
 
     def __str__(self) -> str:
-        parts = [f"{len(self.matched)} tensors loaded, {self.share:.1%} of the model's parameters"]
-        groups = {what: getattr(self, what) for what in ("resized", "missing", "unexpected", "dropped")}
-        parts += [f"{what} {len(names)} ({quote(names)})" for what, names in groups.items() if names]
-        return f"{self.file.name} (container {self.container}, layout {self.layout}): {'; '.join(parts)}."
+        dropped = f"; dropped {len(self.dropped)} ({quote(self.dropped)})" if self.dropped else ""
+        return f"{self.file.name} (container {self.container}, layout {self.layout}): {self.summary}{dropped}."
 
 
 def load_weights(model: nn.Module, path: str | Path, *, key: str | None = None) -> LoadReport:
-    """Load a file, or the best checkpoint of a run directory, into a backbone in place.
+    """Load a file, or the best checkpoint of a run directory, into a ViT or Eva (EvaX or any of timm's) in place.
 
     The layout is recognised by its names (`layouts.LAYOUTS`), half precision becomes float32, and weights of
-    another patch grid or patch size are resampled. `key` names the container in place of the usual order.
+    another patch grid or patch size are resampled. The file's final LayerNorm `norm` becomes `fc_norm` where the
+    model averages tokens and has no `norm`. `key` names the container in place of the usual order.
     Raises WeightsError for whatever is not declared; only the mask token and a classifier may be missing or
     left over.
     """
-    weights = read_weights(path, key=key)
-    own = model.state_dict()
-    tensors, resized = _resize(weights, model, own)
-    report = _compare(weights, tensors, resized, own)
-    _check(report, tensors, own)
-    model.load_state_dict({name: tensors[name] for name in report.matched}, strict=False)
+    tensors, report = fit_weights(model, read_weights(path, key=key))
+    model.load_state_dict(tensors, strict=False)
     return report
+
+
+def fit_weights(model: nn.Module, weights: Weights) -> tuple[Tensors, LoadReport]:
+    """What `load_weights` would load, and its report; the model, which may be on the meta device, is not changed."""
+    own = model.state_dict()
+    tensors, replaced = _fit_names(weights.tensors, own)
+    tensors, resized = _resize(weights.file, tensors, model, own)
+    report = _compare(weights._replace(dropped=weights.dropped + replaced), tensors, resized, own)
+    _check(report, tensors, own)
+    return {name: tensors[name] for name in report.matched}, report
 
 
 def export_weights(model: nn.Module, path: str | Path, meta: Mapping[str, Any]) -> None:
@@ -71,28 +87,52 @@ def export_weights(model: nn.Module, path: str | Path, meta: Mapping[str, Any]) 
         raise WeightsError(f"{path}: meta must hold JSON values only ({error})") from error
     with replacing(path) as temporary:
         save_file({n: t.detach().cpu().contiguous() for n, t in model.state_dict().items()}, temporary)
+        temporary.chmod(0o644)  # safetensors lets only the owner read
     with replacing(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps({**meta, "sha256": sha256_of(path)}, indent=1))
 
 
-def _resize(weights: Weights, model: nn.Module, own: Tensors) -> tuple[Tensors, tuple[str, ...]]:
+def _fit_names(tensors: Tensors, own: Tensors) -> tuple[Tensors, tuple[str, ...]]:
+    """Tensors under the model's names, and those of the file that others stand for.
+
+    A fine-tuned file has both final norms, and then `fc_norm` is the one behind the mean. A projection without
+    bias (BiomedCLIP) is one with a zero bias.
+    """
+    moved = {n: f"fc_{n}" for n in tensors if n.startswith("norm.") and n not in own and f"fc_{n}" in own}
+    replaced = tuple(n for n, ours in moved.items() if ours in tensors)
+    named = {moved.get(n, n): t for n, t in tensors.items() if n not in replaced}
+    has_projection = "head.weight" in own and "head.weight" in named
+    if has_projection and own["head.weight"].shape == named["head.weight"].shape and "head.bias" in own:
+        named.setdefault("head.bias", torch.zeros_like(own["head.bias"]))
+    return named, replaced
+
+
+def _resize(file: Path, tensors: Tensors, model: nn.Module, own: Tensors) -> tuple[Tensors, tuple[str, ...]]:
     """The tensors with position table and patch kernel on the model's grid, and which were resampled."""
-    tensors = dict(weights.tensors)
     resized = [n for n in (TABLE, KERNEL) if n in tensors and n in own and tensors[n].shape != own[n].shape]
+    tensors = dict(tensors)
     if TABLE in resized:
-        num_patches = tensors[TABLE].shape[1] - 1  # the first slot is CLS
-        side = isqrt(num_patches)
-        if side**2 != num_patches:
-            raise WeightsError(
-                f"{weights.file}: {TABLE} has {num_patches} patches, no square grid, and cannot be resized; "
-                "build the model at the file's image_size"
-            )
-        grid: Any = model.get_submodule("patch_embed").grid_size
-        tensors[TABLE] = resize_position_table(tensors[TABLE], (side, side), grid)
-    if KERNEL in resized:
+        tensors[TABLE] = _fit_table(file, tensors[TABLE], model)
+    if KERNEL in resized and tensors[KERNEL].shape[1] == own[KERNEL].shape[1]:
         height, width = own[KERNEL].shape[2:]
         tensors[KERNEL] = resize_patch_kernel(tensors[KERNEL], (height, width))
     return tensors, tuple(resized)
+
+
+def _fit_table(file: Path, table: Tensor, model: nn.Module) -> Tensor:
+    """The position table on the model's grid; a table of the same grid without prefix slots gets zeros there."""
+    num_prefix = 0 if getattr(model, "no_embed_class", False) else getattr(model, "num_prefix_tokens", 1)
+    grid: Any = model.get_submodule("patch_embed").grid_size
+    if table.shape[1] == grid[0] * grid[1]:
+        return F.pad(table, (0, 0, num_prefix, 0))
+    num_patches = table.shape[1] - num_prefix
+    side = isqrt(max(num_patches, 0))
+    if not side or side**2 != num_patches:
+        raise WeightsError(
+            f"{file}: {TABLE} has {num_patches} patches, no square grid, and cannot be resized; "
+            "build the model at the file's image_size"
+        )
+    return resize_position_table(table, (side, side), grid, num_prefix)
 
 
 def _compare(weights: Weights, tensors: Tensors, resized: tuple[str, ...], own: Tensors) -> LoadReport:
@@ -111,6 +151,7 @@ def _compare(weights: Weights, tensors: Tensors, resized: tuple[str, ...], own: 
         unexpected=tuple(name for name in tensors if name not in own and name not in spare),
         dropped=weights.dropped + spare,
         share=sum(own[name].numel() for name in matched) / sum(t.numel() for t in own.values()),
+        normalisation=weights.normalisation,
     )
 
 

@@ -297,6 +297,7 @@ def test_an_export_is_loaded_back_with_its_metadata(tmp_path, model, trained):
     assert holds(model, trained)
     meta = json.loads((tmp_path / "out.json").read_text())
     assert (meta["architecture"], meta["step"]) == ("eva_x_tiny", 9)
+    assert (tmp_path / "out.safetensors").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_flipped_bit_in_an_export_is_found(tmp_path, model):

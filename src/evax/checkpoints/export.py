@@ -1,0 +1,41 @@
+"""What is known about the weights of a run or file, for the `.json` beside an export."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evax.checkpoints.weight_files import CHECKPOINTS, Content
+from evax.data.normalisation import Normalisation
+
+CONFIG = "config.yaml"  # of a run directory
+
+
+def run_config(file: Path) -> dict[str, Any]:
+    """The saved configuration of the run directory that a checkpoint lies in; empty outside one."""
+    folder = file.parent.parent if file.parent.name == CHECKPOINTS else file.parent
+    path = folder / CONFIG
+    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return config if isinstance(config, dict) else {}
+
+
+def export_meta(
+    content: Content, architecture: dict[str, Any], normalisation: Normalisation | None, config: dict[str, Any]
+) -> dict[str, Any]:
+    """Architecture, preprocessing of [0, 1] images, tokenizer and step; null where the file does not tell."""
+    known = normalisation and {"mean": list(normalisation.mean), "std": list(normalisation.std)}
+    beside = content.beside
+    return {
+        "architecture": architecture,
+        "preprocessing": known,
+        "tokenizer": _without_folders(config.get("tokenizer", beside.get("tokenizer"))),
+        "step": beside.get("global_step", beside.get("step")),
+        "source": content.file.name,
+    }
+
+
+def _without_folders(node: Any) -> Any:
+    """Absolute paths become file names: an export is for others."""
+    if isinstance(node, dict):
+        return {key: _without_folders(value) for key, value in node.items()}
+    return Path(node).name if isinstance(node, str) and Path(node).is_absolute() else node
