@@ -74,6 +74,11 @@ def test_misspelt_key_in_an_experiment_names_the_nearest(key, meant, in_file):
     assert f"did you mean '{meant}'?" in message
 
 
+@pytest.mark.parametrize(("key", "meant"), [("test_set", "test_sets"), ("fracton", "fraction")])
+def test_misspelt_key_of_a_class_that_passes_settings_on_names_the_nearest(key, meant):
+    assert f"did you mean '{meant}'?" in refusal("data=merged520k", f"+data.{key}=3")
+
+
 def test_misspelt_key_of_prepare_names_the_nearest():
     assert "did you mean 'num_films'?" in refusal("data=phantom", "source.num_film=3", root="prepare")
 

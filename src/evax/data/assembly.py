@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import PIL
 import pyarrow as pa
+import pydicom
 
 from evax.data.atomic import write_atomically
 from evax.data.film import Film, Refusal
@@ -169,6 +170,7 @@ def tool_versions() -> dict[str, str]:
         "numpy": np.__version__,
         "cv2": cv2.__version__,
         "pillow": PIL.__version__,
+        "pydicom": pydicom.__version__,
     }
 
 

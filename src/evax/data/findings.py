@@ -16,3 +16,22 @@ CXR14 = (
     "Pleural_Thickening",
     "Hernia",
 )
+
+CHEXPERT = (
+    "No Finding",
+    "Enlarged Cardiomediastinum",
+    "Cardiomegaly",
+    "Lung Opacity",
+    "Lung Lesion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Fracture",
+    "Support Devices",
+)
+
+SYNONYMS = {"Pleural Effusion": "Effusion"}  # a name in CHEXPERT, and the same finding's name in CXR14

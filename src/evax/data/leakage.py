@@ -5,6 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from jaxtyping import Bool
+
 from evax.data.pack import Pack
 
 
@@ -38,15 +41,26 @@ def crossing(keys: Iterable[str], splits: Iterable[str]) -> dict[str, tuple[str,
 
 def cohort(pack: Pack, scheme: str, splits: Sequence[str]) -> Cohort:
     """The films of a pack that a scheme puts into one of `splits`."""
-    rows = [row for row, split in enumerate(pack.split(scheme)) if split in splits]
-    patients = pack.patient_ids[rows].tolist()
-    files, pixels = (pack.column(name)[rows].tolist() for name in ("file_sha256", "pixel_sha256"))
+    rows = np.flatnonzero(np.isin(pack.split(scheme), splits))
+    patients, files, pixels = (pack.texts(name, rows) for name in ("patient_id", "file_sha256", "pixel_sha256"))
     return Cohort(
         f"{pack.manifest.source}/{scheme}/{'+'.join(splits)}",
-        frozenset(_qualified(patient, pack.manifest.source) for patient in patients),
+        frozenset(qualified(patient, pack.manifest.source) for patient in set(patients)),
         frozenset(files) - {""},
         frozenset(pixels),
     )
+
+
+def overlapping(pack: Pack, tests: Iterable[Cohort]) -> Bool[np.ndarray, "N"]:
+    """Which films of a pack belong to a patient of the test sets, or to one who shares a film with them."""
+    tests = tuple(tests)
+    patients = frozenset[str]().union(*(test.patients for test in tests))
+    files = frozenset[str]().union(*(test.files for test in tests))
+    pixels = frozenset[str]().union(*(test.pixels for test in tests))
+    owners = [qualified(patient, pack.manifest.source) for patient in pack.texts("patient_id")]
+    digests = zip(owners, pack.texts("file_sha256"), pack.texts("pixel_sha256"), strict=True)
+    known = {owner for owner, file, pixel in digests if owner in patients or file in files or pixel in pixels}
+    return np.array([owner in known for owner in owners], bool)
 
 
 def check_gate(pretraining: Cohort, downstream: Sequence[Cohort]) -> dict[str, Any]:
@@ -71,5 +85,6 @@ def check_gate(pretraining: Cohort, downstream: Sequence[Cohort]) -> dict[str, A
     }
 
 
-def _qualified(patient: str, source: str) -> str:
+def qualified(patient: str, source: str) -> str:
+    """A patient id that means the same in every pack."""
     return patient if ":" in patient else f"{source}:{patient}"

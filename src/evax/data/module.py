@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from evax.data.dataset import Masking, PackDataset
 from evax.data.keyed_random import Stream, keyed_generator
-from evax.data.leakage import check_gate, cohort
+from evax.data.leakage import Cohort, check_gate, cohort
 from evax.data.pack import Pack
 from evax.data.sampler import EvaluationBatchSampler, ResumableBatchSampler, accumulation
 from evax.data.transforms import Crop, RandomCropFlip
@@ -34,7 +34,7 @@ class PackDataModule(LightningDataModule):
     def __init__(
         self,
         *,
-        pack: str | Path,
+        pack: str | Path | Pack,
         image_size: int,
         batch_size: int,
         seed: int,
@@ -52,14 +52,18 @@ class PackDataModule(LightningDataModule):
             raise ValueError(f"data.fraction={fraction} must be in (0, 1]")
         if image_size % patch_size:
             raise ValueError(f"image_size={image_size} is not a multiple of the patch size {patch_size}")
-        self.pack = Pack(pack)
+        self.pack = pack if isinstance(pack, Pack) else Pack(pack)
         self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
         self.split, self.fit_on, self.fraction = split, tuple(fit_on), fraction
         self.crop, self.masking = crop or Crop(), masking
         self.grid = (image_size // patch_size,) * 2
         self.per_device_batch, self.num_workers = per_device_batch, num_workers
         self.train_rows = self._fraction_of(self.rows(*self.fit_on))
-        self.gate = check_gate(cohort(self.pack, split, self.fit_on), [cohort(self.pack, split, ["test"])])
+        self.gate = check_gate(cohort(self.pack, split, self.fit_on), self.test_sets())
+
+    def test_sets(self) -> list[Cohort]:
+        """What the training films may share no patient and no film with."""
+        return [cohort(self.pack, self.split, ["test"])]
 
     def rows(self, *splits: str) -> Int[np.ndarray, "R"]:
         """Rows of the pack in any of the splits, ascending; an empty result is an error naming the scheme."""
@@ -87,7 +91,12 @@ class PackDataModule(LightningDataModule):
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps of an epoch, the same for any number of devices."""
-        return len(self.train_rows) // self.batch_size
+        return self.films_per_epoch // self.batch_size
+
+    @property
+    def films_per_epoch(self) -> int:
+        """Samples of an epoch, the last incomplete batch included."""
+        return len(self.train_rows)
 
     def dataset(self, rows: Int[np.ndarray, "R"], *, augment: bool = False, mask: bool = True) -> PackDataset:
         """Samples of `rows`; validation masks are fixed, as of epoch 0."""
@@ -103,8 +112,7 @@ class PackDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Micro-batches of this rank from the optimizer step that the trainer has reached."""
-        sampler = ResumableBatchSampler(
-            len(self.train_rows),
+        sampler = self.train_sampler(
             seed=self.seed,
             global_batch=self.batch_size,
             micro_batch=self._micro_batch(self.trainer.world_size),
@@ -113,6 +121,10 @@ class PackDataModule(LightningDataModule):
             step=self.trainer.global_step,
         )
         return self._loader(self.dataset(self.train_rows, augment=True), sampler)
+
+    def train_sampler(self, **place: Any) -> ResumableBatchSampler:
+        """The order of the training films, for a place: seed, batches, rank and step."""
+        return ResumableBatchSampler(self.films_per_epoch, **place)
 
     def val_dataloader(self) -> DataLoader:
         """Every validation film once over all ranks."""
@@ -154,7 +166,7 @@ class PackDataModule(LightningDataModule):
         """What decides the order of samples; a resume must agree with it."""
         return {
             "seed": self.seed,
-            "num_films": len(self.train_rows),
+            "num_films": self.films_per_epoch,
             "batch_size": self.batch_size,
             "pack_digest": self.pack.digest,
             "split": self.split,
@@ -177,3 +189,11 @@ class PhantomData(PackDataModule):
 
 class ChestXray14Data(PackDataModule):
     """NIH ChestX-ray14 (Wang et al. 2017): 112,120 films, 14 findings, official patient-disjoint test list."""
+
+
+class CheXpertData(PackDataModule):
+    """CheXpert v1.0 (Irvin et al. 2019): 14 observations, uncertain or blank too; 191,027 frontal training films."""
+
+
+class MimicCxrData(PackDataModule):
+    """MIMIC-CXR (Johnson et al. 2019): 14 observations of CheXpert's labeller; 243,334 films in AP or PA."""

@@ -1,11 +1,13 @@
 """Read a pack: memory-mapped films, and their table in flat buffers."""
 
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float32, Int8, UInt8
+from jaxtyping import Float32, Int, Int8, UInt8
 
 from evax.data.atomic import sha256_of
 from evax.data.film import Box
@@ -27,30 +29,51 @@ class Pack:
         self.manifest = read_manifest(self.folder)
         _check_usable(self.folder, self.manifest)
         _check_files(self.folder, self.manifest)
-        table = pq.read_table(self.folder / INDEX)
+        self._table = pq.read_table(self.folder / INDEX)
         self._starts = np.cumsum([0, *(shard["rows"] for shard in self.manifest.shards)])
-        if table.num_rows != self._starts[-1]:
+        if len(self) != self._starts[-1]:
             raise PackError(
-                f"{self.folder / INDEX} has {table.num_rows} rows for {self._starts[-1]} films: "
+                f"{self.folder / INDEX} has {len(self)} rows for {self._starts[-1]} films: "
                 f"{prepare_again(self.manifest.source)}"
             )
-        self._table = table
         self._maps: dict[str, UInt8[np.ndarray, "n H W"]] = {}
-        self.image_ids = self.column("image_id")
-        self.patient_ids = self.column("patient_id")
-        self.views = self.column("view")
-        self.sexes = self.column("sex")
-        self.ages: Float32[np.ndarray, " N"] = self.column("age")
-        columns = [self.column(label_column(finding)) for finding in self.findings]
-        self.labels: Int8[np.ndarray, "N C"] = (
-            np.stack(columns, axis=1) if columns else np.empty((len(self), 0), np.int8)
-        )
 
-    def __reduce__(self) -> tuple[type["Pack"], tuple[Path]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Pack, (self.folder,)
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self._table.num_rows
+
+    @cached_property
+    def image_ids(self) -> np.ndarray:
+        """Names of the films (N,)."""
+        return self.column("image_id")
+
+    @cached_property
+    def patient_ids(self) -> np.ndarray:
+        """Patients (N,), as their source names them."""
+        return self.column("patient_id")
+
+    @cached_property
+    def views(self) -> np.ndarray:
+        """Projections (N,), such as "AP" and "PA"; "" is unknown."""
+        return self.column("view")
+
+    @cached_property
+    def sexes(self) -> np.ndarray:
+        """ "F", "M" or "" (N,)."""
+        return self.column("sex")
+
+    @cached_property
+    def ages(self) -> Float32[np.ndarray, " N"]:
+        """Ages in years; NaN is unknown."""
+        return self.column("age")
+
+    @cached_property
+    def labels(self) -> Int8[np.ndarray, "N C"]:
+        """A column for each of `findings`."""
+        columns = [self.column(label_column(finding)) for finding in self.findings]
+        return np.stack(columns, axis=1) if columns else np.empty((len(self), 0), np.int8)
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -102,6 +125,11 @@ class Pack:
             return np.array(column.to_pylist(), np.str_)
         return column.to_numpy()
 
+    def texts(self, name: str, rows: Int[np.ndarray, "R"] | None = None) -> list[str]:
+        """A column of text at some rows, or whole: for comparing, without an array as wide as its longest text."""
+        column = self._table[name]
+        return (column if rows is None else column.take(pa.array(rows))).to_pylist()
+
     def boxes(self, row: int) -> tuple[Box, ...]:
         """The boxes of a film in unit coordinates of its frame."""
         return tuple(Box(**box) for box in self._table["boxes"][row].as_py())
@@ -118,13 +146,18 @@ class Pack:
         return self._read(mask_kind(name), row)
 
     def _read(self, kind: str, row: int) -> UInt8[np.ndarray, "H W"]:
-        if not 0 <= row < len(self):
-            raise IndexError(f"row {row} of a pack of {len(self)} films")
-        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        number, offset = self._place(row)
         name = shard_file(kind, number)
         if name not in self._maps:
             self._maps[name] = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
-        return np.array(self._maps[name][row - self._starts[number]])
+        return np.array(self._maps[name][offset])
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """The shard of a row, and the row within it."""
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of a pack of {len(self)} films")
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return number, row - int(self._starts[number])
 
 
 def verify(folder: Path) -> Manifest:

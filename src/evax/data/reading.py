@@ -1,4 +1,4 @@
-"""Decode PNG and JPEG films to 8-bit grey, or refuse them with a reason code."""
+"""Decode PNG, JPEG and DICOM films to 8-bit grey, or refuse them with a reason code."""
 
 import io
 import signal
@@ -10,16 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8, UInt16
+from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from evax.data.dicom import grey_from_dicom, is_dicom
 from evax.data.film import BadFilmError
+from evax.data.windowing import check_size, grey_from_uint16
 
 MAX_PIXELS = 64_000_000  # the largest detectors give some 20 million
 MIN_SIDE = 64
 MAX_ASPECT = 3.0
 MIN_STD = 2.0
-BIT_DEPTHS = (8, 10, 12, 14, 16)
 GREY_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 _DECODE_ERRORS = (
@@ -35,11 +36,11 @@ _DECODE_ERRORS = (
 
 
 def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W"]:
-    """Decode a PNG or JPEG to grey, 0 black to 255 white, turned upright by its EXIF orientation.
+    """Decode a PNG, JPEG or DICOM file to grey, 0 black to 255 white, whatever its name ends with.
 
-    Colour becomes luma and transparency is dropped; 16-bit files are windowed by `grey_from_uint16`. Raises
-    BadFilmError with a reason: missing, unreadable, not_an_image, truncated, undecodable, mode, too_large,
-    too_small, aspect, flat.
+    Files are turned upright by their EXIF orientation, colour becomes luma, transparency is dropped, 16-bit files are
+    windowed by `grey_from_uint16`; DICOM files by `grey_from_dicom`. Raises BadFilmError with a reason: missing,
+    unreadable, not_an_image, truncated, undecodable, codec, mode, frames, too_large, too_small, aspect, flat.
     """
     try:
         data = path.read_bytes()
@@ -47,7 +48,7 @@ def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H 
         raise BadFilmError("missing") from None
     except OSError as error:
         raise BadFilmError("unreadable", error.strerror or type(error).__name__) from None
-    image = _decode(data, max_pixels)
+    image = grey_from_dicom(data, max_pixels) if is_dicom(data) else _decode(data, max_pixels)
     check_grey(image)
     return image
 
@@ -62,13 +63,6 @@ def check_grey(image: UInt8[np.ndarray, "H W"]) -> None:
     spread = float(image.std())
     if spread < MIN_STD:
         raise BadFilmError("flat", f"standard deviation {spread:.2f}, at least {MIN_STD:g} wanted")
-
-
-def grey_from_uint16(image: UInt16[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
-    """Full-range window: the smallest of 8, 10, 12, 14 or 16 bits that holds the film becomes 0..255."""
-    highest = int(image.max())
-    bits = next(depth for depth in BIT_DEPTHS if highest < 2**depth)
-    return np.rint(image * (255 / (2**bits - 1))).astype(np.uint8)
 
 
 @contextmanager
@@ -95,24 +89,18 @@ def _decode(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
         warnings.simplefilter("ignore")  # size is checked here, and odd EXIF data does not matter
         try:
             with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-                _check_size(image.size, max_pixels)
+                check_size(image.size, max_pixels)
                 image.verify()  # chunk checksums, which load() skips; closes the image
             with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
                 image.load()
                 return _to_grey(ImageOps.exif_transpose(image))
         except UnidentifiedImageError:
-            raise BadFilmError("not_an_image", "neither PNG nor JPEG") from None
+            raise BadFilmError("not_an_image", "neither PNG, JPEG nor DICOM") from None
         except Image.DecompressionBombError:
             raise BadFilmError("too_large", f"more than {max_pixels} pixels") from None
         except _DECODE_ERRORS as error:
             reason = "truncated" if "truncated" in str(error).lower() else "undecodable"
             raise BadFilmError(reason, type(error).__name__) from None
-
-
-def _check_size(size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels:
-        raise BadFilmError("too_large", f"{width}x{height}, more than {max_pixels} pixels")
 
 
 def _to_grey(image: Image.Image) -> UInt8[np.ndarray, "H W"]:

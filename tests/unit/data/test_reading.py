@@ -7,7 +7,8 @@ from cxr14_tree import grey
 from PIL import Image
 
 from evax.data.film import BadFilmError
-from evax.data.reading import grey_from_uint16, read_grey, time_limit
+from evax.data.reading import read_grey, time_limit
+from evax.data.windowing import grey_from_uint16
 
 FILM = grey(0, 80, 100)
 

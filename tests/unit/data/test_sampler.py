@@ -1,11 +1,18 @@
 from collections import Counter
 from itertools import chain
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from evax.data.sampler import EvaluationBatchSampler, ResumableBatchSampler, accumulation
+from evax.data.sampler import (
+    EvaluationBatchSampler,
+    ResumableBatchSampler,
+    WeightedBatchSampler,
+    accumulation,
+    num_draws,
+)
 
 NUM_SAMPLES, BATCH = 45, 8
 
@@ -128,3 +135,69 @@ def test_accumulation_fills_the_global_batch(per_device, world_size, expected):
 def test_a_batch_that_does_not_divide_names_the_multiple():
     with pytest.raises(ValueError, match=r"batch_size=10 does not divide into 2 devices.*choose a multiple of 6"):
         accumulation(10, 3, 2)
+
+
+GROUPS = [np.arange(0, 20), np.arange(20, 30), np.arange(30, 45)]
+
+
+def weighted(*weights, **settings):
+    chosen = {"seed": 3, "global_batch": 5, "micro_batch": 5} | settings
+    return WeightedBatchSampler(GROUPS, weights, **chosen)
+
+
+def keys_of_epoch(sampler, epoch):
+    sampler.set_epoch(epoch)
+    return [key for batch in sampler for key in batch]
+
+
+def test_weights_of_one_are_the_plain_sampler():
+    plain = ResumableBatchSampler(NUM_SAMPLES, seed=3, global_batch=5, micro_batch=5)
+    for epoch in range(3):
+        assert keys_of_epoch(weighted(1.0, 1.0, 1.0), epoch) == keys_of_epoch(plain, epoch)
+
+
+def test_each_group_comes_as_often_as_its_weight_says():
+    keys = keys_of_epoch(weighted(0.5, 2.0, 1.0), 0)
+    assert [sum(position in group for _, position in keys) for group in GROUPS] == [10, 20, 15]
+    assert Counter(position for _, position in keys if position in GROUPS[1]) == dict.fromkeys(range(20, 30), 2)
+
+
+def test_no_film_comes_twice_more_than_another_of_its_group():
+    sampler, seen = weighted(0.5, 2.5, 1.0, global_batch=1, micro_batch=1), Counter()
+    for epoch in range(7):
+        seen.update(position for _, position in keys_of_epoch(sampler, epoch))
+        for group in GROUPS:
+            counts = [seen[position] for position in group]
+            assert max(counts) - min(counts) <= 1
+    assert sum(seen[position] for position in GROUPS[1]) == 7 * 25
+
+
+def test_a_film_never_has_the_same_key_twice():
+    sampler = weighted(0.3, 2.5, 1.7, global_batch=1, micro_batch=1)
+    keys = [key for epoch in range(5) for key in keys_of_epoch(sampler, epoch)]
+    assert len(set(keys)) == len(keys)
+
+
+def test_half_of_a_group_is_another_half_for_another_seed():
+    first, second = ({p for _, p in keys_of_epoch(weighted(0.5, 1.0, 1.0, seed=seed), 0) if p < 20} for seed in (3, 4))
+    assert len(first) == len(second) == 10
+    assert first != second
+
+
+@pytest.mark.parametrize("step", [0, 1, 7, 9, 13])
+def test_weighted_epochs_resume_at_any_step_on_any_ranks(step):
+    sampler = weighted(0.5, 2.5, 1.0, global_batch=8, micro_batch=8)
+    whole = [key for epoch in range(3) for key in keys_of_epoch(sampler, epoch)]
+    steps = sampler.steps_per_epoch
+    settings = {"global_batch": 8, "micro_batch": 2, "world_size": 2, "step": step}
+    ranks = [iter(weighted(0.5, 2.5, 1.0, rank=rank, **settings)) for rank in (0, 1)]
+    resumed = []
+    while batch := [key for rank in ranks for _ in range(2) for key in next(rank, [])]:
+        resumed += batch
+    assert resumed == whole[8 * step : 8 * steps * (step // steps + 1)]
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_weight_must_be_positive(weight):
+    with pytest.raises(ValueError, match="must be positive"):
+        num_draws(10, weight)

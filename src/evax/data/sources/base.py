@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
-from evax.data.film import Film, Pixels, Refusal
+from evax.data.film import BadFilmError, Film, Pixels, Refusal
+from evax.data.reading import read_grey
 
 
 class Source(ABC):
@@ -29,3 +30,13 @@ class Source(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """A digest that changes when the source's table or settings change; lets a killed run continue."""
+
+
+class FileSource(Source):
+    """A source whose films are files, one each."""
+
+    def read(self, film: Film) -> Pixels:
+        """Decode the file of a film."""
+        if film.path is None:
+            raise BadFilmError("missing")
+        return Pixels(read_grey(film.path), {})

@@ -1,15 +1,13 @@
 """ChestX-ray14 (Wang et al. 2017) as the NIH Clinical Center publishes it."""
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from evax.data.film import BadFilmError, Box, Film, Pixels, Refusal
+from evax.data.film import Box, Film, Refusal
 from evax.data.findings import CXR14
-from evax.data.reading import read_grey
-from evax.data.sources.base import Source
+from evax.data.sources.base import FileSource
 from evax.data.sources.cxr14_tables import (
     BOXES,
     DOWNLOAD,
@@ -20,13 +18,14 @@ from evax.data.sources.cxr14_tables import (
     read_entries,
     read_splits,
 )
+from evax.data.sources.tables import digest_of, once
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 SAMPLE_LISTS = {split: f"splits/{split}.txt" for split in ("train", "val", "test")}
 
 
 @dataclass(frozen=True)
-class ChestXray14Source(Source):
+class ChestXray14Source(FileSource):
     """The 14-finding benchmark in its official layout under `raw_dir`.
 
     Scheme "official" has the published test list, with train and val drawn by patient from the published
@@ -58,22 +57,12 @@ class ChestXray14Source(Source):
             else:
                 refusals.append(Refusal(name, "missing", "a row without its file"))
         refusals += [Refusal(name, "no_row", "a file without its row") for name in paths if name not in entries]
-        return films, _once(refusals)
-
-    def read(self, film: Film) -> Pixels:
-        """Decode a film."""
-        if film.path is None:
-            raise BadFilmError("missing")
-        return Pixels(read_grey(film.path), {})
+        return films, once(refusals)
 
     def fingerprint(self) -> str:
         """The sha256 of the tables and lists."""
         self._check_layout()
-        digest = hashlib.sha256()
-        for name in (self._table().name, BOXES, *LISTS.values(), *self._sample_lists().values()):
-            content = (self.raw_dir / name).read_bytes()
-            digest.update(f"{name} {len(content)}\n".encode() + content)
-        return digest.hexdigest()
+        return digest_of(self.raw_dir, (self._table().name, BOXES, *LISTS.values(), *self._sample_lists().values()))
 
     def _table(self) -> Path:
         present = [name for name in TABLES if (self.raw_dir / name).is_file()]
@@ -123,11 +112,3 @@ def _image_paths(raw_dir: Path, refusals: list[Refusal]) -> dict[str, Path]:
             elif not path.name.startswith("."):
                 paths[path.name] = path
     return paths
-
-
-def _once(refusals: Iterable[Refusal]) -> list[Refusal]:
-    """The first refusal of each item."""
-    first: dict[str, Refusal] = {}
-    for refusal in refusals:
-        first.setdefault(refusal.item, refusal)
-    return list(first.values())

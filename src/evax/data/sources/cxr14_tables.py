@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from evax.data.film import Box, Refusal
 from evax.data.findings import CXR14
+from evax.data.sources.tables import read_rows
 from evax.data.splits import IN_TWO_SPLITS, patient_draw
 
 BOXES = "BBox_List_2017.csv"
@@ -50,21 +51,16 @@ class Entry(NamedTuple):
 def read_entries(path: Path, refusals: list[Refusal]) -> dict[str, Entry]:
     """The sound rows of a data table by image name; the others are added to `refusals`."""
     entries: dict[str, Entry] = {}
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = csv.DictReader(file)
-        absent = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-        if absent:
-            raise ValueError(f"{path} lacks the columns {', '.join(absent)}: download it again from {DOWNLOAD}")
-        for row in reader:
-            name = row[COLUMNS[0]]
-            entry = _entry(*(row[column] or "" for column in COLUMNS))
-            if isinstance(entry, Refusal):
-                refusals.append(entry)
-            elif name in entries:
-                detail = "a repetition" if entry == entries[name] else "differs from the first row of that name"
-                refusals.append(Refusal(name, "duplicate_row", detail))
-            else:
-                entries[name] = entry
+    for row in read_rows(path, COLUMNS, DOWNLOAD):
+        name = row[COLUMNS[0]]
+        entry = _entry(*row.values())
+        if isinstance(entry, Refusal):
+            refusals.append(entry)
+        elif name in entries:
+            detail = "a repetition" if entry == entries[name] else "differs from the first row of that name"
+            refusals.append(Refusal(name, "duplicate_row", detail))
+        else:
+            entries[name] = entry
     return entries
 
 

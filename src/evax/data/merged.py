@@ -1,0 +1,60 @@
+"""EVA-X's pre-training set: several packs, each with a weight."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evax.data.leakage import Cohort
+from evax.data.module import PackDataModule
+from evax.data.sampler import ResumableBatchSampler, WeightedBatchSampler, num_draws
+from evax.data.union import UnionPack
+
+
+class Merged520kData(PackDataModule):
+    """ChestX-ray14, CheXpert and MIMIC-CXR, frontal films without the patients of `test_sets` (EVA-X, section 2).
+
+    `pack` is the folder of the packs that `sources` chooses from; a source's films come `weights` times an epoch.
+    `test_sets` name downstream tests as PACK/SCHEME/SPLIT; `val_share` of the patients monitor. With all three
+    sources and `fit_on=("train", "val")` these are the paper's 520,885 films. Other settings are those of every pack.
+    """
+
+    def __init__(
+        self,
+        *,
+        pack: str | Path,
+        sources: Sequence[str],
+        weights: Mapping[str, float],
+        test_sets: Sequence[str] = (),
+        val_share: float = 0.01,
+        **settings: Any,
+    ) -> None:
+        for source in sources:
+            if not weights.get(source, 0) > 0:
+                raise ValueError(f"data.weights.{source} must be above 0; to leave {source} out, change data.sources")
+        self.weights = {source: float(weights[source]) for source in sources}
+        self.union = UnionPack(pack, sources, test_sets, val_share)
+        super().__init__(pack=self.union, **settings)
+        of_row = self.union.sources()[self.train_rows]
+        self.groups = [np.flatnonzero(of_row == source) for source in sources]
+        for source, group in zip(sources, self.groups, strict=True):
+            if not len(group):
+                raise ValueError(f"data.sources: {source} has no training films under these settings; leave it out")
+
+    def test_sets(self) -> list[Cohort]:
+        """The declared downstream test sets."""
+        return self.union.tests
+
+    @property
+    def films_per_epoch(self) -> int:
+        """Samples of an epoch: each source's films times its weight."""
+        return sum(map(num_draws, map(len, self.groups), self.weights.values()))
+
+    def train_sampler(self, **place: Any) -> ResumableBatchSampler:
+        """The weighted order of the training films."""
+        return WeightedBatchSampler(self.groups, list(self.weights.values()), **place)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What decides the order of samples, the weights among it."""
+        return {**super().state_dict(), "weights": self.weights}

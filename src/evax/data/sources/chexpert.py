@@ -1,0 +1,137 @@
+"""CheXpert v1.0 (Irvin et al. 2019) as Stanford publishes it, in full size or as v1.0-small."""
+
+import logging
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Literal, get_args
+
+from evax.data.film import Film, Refusal
+from evax.data.findings import CHEXPERT
+from evax.data.sources.base import FileSource
+from evax.data.sources.tables import FORMER_NAMES, digest_of, once, read_labels, read_rows
+from evax.data.splits import patient_draw
+
+logger = logging.getLogger(__name__)
+
+Views = Literal["frontal", "all"]
+
+DOWNLOAD = "https://stanfordmlgroup.github.io/competitions/chexpert"
+FORMS = ("CheXpert-v1.0", "CheXpert-v1.0-small")  # the folders of the two downloads; only the image sizes differ
+TABLES = {"train": "train.csv", "valid": "valid.csv"}
+ABOUT = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
+PROJECTIONS = ("AP", "PA", "LL", "RL", "")  # LL and RL also stand in 17 of the frontal rows
+SEXES = {"Female": "F", "Male": "M"}
+VALIDATION_SHARE = 0.02  # of the patients of train.csv
+SALT = "evax/chexpert/clean"
+
+# the tables write the folder of the download before the path; it may have been renamed, or left out
+_PATH = re.compile(
+    r"(?:[^/]+/)?(?P<name>(?P<part>train|valid)/(?P<patient>patient\d+)/(?P<study>study\d+)/view\d+_[a-z]+\.jpg)",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class CheXpertSource(FileSource):
+    """The 14 observations of CheXpert, with uncertain (-1) and blank labels as they are.
+
+    `raw_dir` is the folder of train.csv and valid.csv, or the one above it; `views` keeps frontal films or all. Scheme
+    "official" has train.csv as train and valid.csv as val; "clean" has valid.csv, which the benchmark reports
+    on, as test, with train and val drawn by patient from train.csv.
+    """
+
+    name: ClassVar[str] = "chexpert"
+    version: ClassVar[str] = "1.0"
+    share: ClassVar[Literal["public", "credentialed"]] = "credentialed"
+    findings: ClassVar[tuple[str, ...]] = CHEXPERT
+
+    raw_dir: Path
+    views: Views = "frontal"
+
+    def __post_init__(self) -> None:
+        if self.views not in get_args(Views):
+            raise ValueError(f"source.views={self.views} is unknown; use {' or '.join(get_args(Views))}")
+
+    def films(self) -> tuple[list[Film], list[Refusal]]:
+        """The films of train.csv and valid.csv in their order, and the rows and files that do not fit."""
+        root = self._root()
+        refusals: list[Refusal] = []
+        rows, others = self._read_tables(root, refusals)
+        paths = {path.relative_to(root).as_posix(): path for part in TABLES for path in (root / part).rglob("*.jpg")}
+        refusals += [Refusal(name, "missing", "a row without its file") for name in rows if name not in paths]
+        unknown = sorted(paths.keys() - rows.keys() - others)
+        refusals += [Refusal(name, "no_row", "a file without its row") for name in unknown]
+        films = [replace(film, path=paths[name]) for name, film in rows.items() if name in paths]
+        logger.info("chexpert: %d films; %d of other views are left out", len(films), len(others))
+        return films, once(refusals)
+
+    def fingerprint(self) -> str:
+        """The sha256 of the tables, and the choice of views."""
+        return digest_of(self._root(), TABLES.values(), self.views)
+
+    def _read_tables(self, root: Path, refusals: list[Refusal]) -> tuple[dict[str, Film], set[str]]:
+        """Sound rows of the wanted views by name, without their paths, and the names of the other views."""
+        films: dict[str, Film] = {}
+        others: set[str] = set()
+        for part, table in TABLES.items():
+            for row in read_rows(root / table, (*ABOUT, *CHEXPERT), DOWNLOAD, FORMER_NAMES):
+                film = _film(row, part)
+                if isinstance(film, Refusal):
+                    refusals.append(film)
+                elif film.image_id in films or film.image_id in others:
+                    refusals.append(Refusal(film.image_id, "duplicate_row"))
+                elif self.views == "all" or row["Frontal/Lateral"] == "Frontal":
+                    films[film.image_id] = film
+                else:
+                    others.add(film.image_id)
+        return films, others
+
+    def _root(self) -> Path:
+        """The folder that holds the tables and images."""
+        places = [self.raw_dir, *(self.raw_dir / form for form in FORMS)]
+        found = [place for place in places if any((place / table).is_file() for table in TABLES.values())]
+        if len(found) > 1:
+            raise ValueError(f"raw_dir={self.raw_dir} holds {len(found)} downloads: choose raw_dir={found[-1]}")
+        root = (found or places)[0]
+        missing = [table for table in TABLES.values() if not (root / table).is_file()]
+        missing += [f"{part}/" for part in TABLES if not (root / part).is_dir()]
+        if missing:
+            raise FileNotFoundError(
+                f"raw_dir={self.raw_dir} lacks {', '.join(missing)}: download CheXpert from {DOWNLOAD} and give the "
+                f"folder {' or '.join(FORMS)} as raw_dir=..."
+            )
+        return root
+
+
+def _film(row: Mapping[str, str], part: str) -> Film | Refusal:
+    """A row of the table of `part`, without the path of its file."""
+    match = _PATH.fullmatch(row["Path"])
+    if match is None:
+        return Refusal(row["Path"], "unsafe_name", "not the path of a CheXpert film")
+    name, patient = match["name"], match["patient"]
+    if match["part"] != part:
+        return Refusal(name, "bad_row", f"in the table {TABLES[part]}")
+    if row["Frontal/Lateral"] not in ("Frontal", "Lateral") or row["AP/PA"] not in PROJECTIONS:
+        return Refusal(name, "odd_view", f"{row['Frontal/Lateral']} {row['AP/PA']}")
+    labels = read_labels(row, CHEXPERT)
+    if labels is None:
+        return Refusal(name, "bad_label", "|".join(row[finding] for finding in CHEXPERT))
+    return Film(
+        image_id=name,
+        patient_id=patient,
+        labels=labels,
+        splits=_splits(part, patient),
+        study_id=f"{patient}/{match['study']}",
+        view=row["AP/PA"] or ("LATERAL" if row["Frontal/Lateral"] == "Lateral" else ""),
+        sex=SEXES.get(row["Sex"], ""),
+        age=float(row["Age"]) if row["Age"].isdecimal() else math.nan,
+    )
+
+
+def _splits(part: str, patient: str) -> dict[str, str]:
+    if part == "valid":
+        return {"official": "val", "clean": "test"}
+    return {"official": "train", "clean": "val" if patient_draw(SALT, patient) < VALIDATION_SHARE else "train"}
