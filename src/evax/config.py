@@ -5,6 +5,7 @@ Imports neither torch nor timm, so that `--help` is instant.
 
 import difflib
 import inspect
+import json
 import os
 import re
 import sys
@@ -19,7 +20,9 @@ from typing import Any, cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
@@ -32,11 +35,14 @@ HYDRA_KEYS = ("_target_", "_args_", "_convert_", "_partial_", "_recursive_")
 LONG_LIST = 20
 
 # Top-level keys of each root configuration. None: a value, or a node that its constructor describes.
+PROBE_KEYS = ("precision", "readouts", "strengths", "min_positives", "repeats", "draws")
 TRAIN_KEYS: dict[str, Any] = {
     **dict.fromkeys(("name", "seed", "protocol", "image_size", "batch_size", "per_device_batch")),
     **dict.fromkeys(("weights", "resume")),
     **dict.fromkeys(("backbone", "tokenizer", "masking", "data", "model", "optim", "trainer")),
     **dict.fromkeys(("callbacks", "logger")),
+    "then": dict.fromkeys(PROBE_KEYS),
+    "sweep": dict.fromkeys(("axis", "paper")),
     "paths": dict.fromkeys(("packs", "runs")),
 }
 PREPARE_KEYS: dict[str, Any] = {
@@ -45,7 +51,7 @@ PREPARE_KEYS: dict[str, Any] = {
 }
 EVALUATE_KEYS: dict[str, Any] = {
     **dict.fromkeys(("run", "features", "against", "name", "method", "notes", "data", "masking", "seed")),
-    **dict.fromkeys(("precision", "readouts", "strengths", "min_positives", "repeats", "draws")),
+    **dict.fromkeys(PROBE_KEYS),
     **dict.fromkeys(("image_size", "batch_size", "per_device_batch")),
     "paths": dict.fromkeys(("packs", "runs")),
 }
@@ -228,17 +234,35 @@ def explain(error: BaseException) -> str:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """End the program with one clear line and exit code 1 on any error; EVAX_TRACEBACK=1 adds the traceback."""
+    """End the program with one clear line and exit code 1 on any error; EVAX_TRACEBACK=1 adds the traceback.
+
+    A job of a multirun only ends itself: its error is told, and kept in its folder for the table at the end.
+    """
     try:
         yield
     except Exception as error:  # the last frame before the shell
-        lines = [f"error: {explain(error)}\n"]
+        is_job = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+        where = f"job {HydraConfig.get().job.num}: " if is_job else ""
+        lines = [f"error: {where}{explain(error)}\n"]
         if os.environ.get("EVAX_TRACEBACK"):
             lines += traceback.format_exception(error)
         else:
             lines.append("(EVAX_TRACEBACK=1 shows where)\n")
         sys.stderr.write("".join(lines))
-        sys.exit(1)
+        if not is_job:
+            sys.exit(1)
+        record_job(error)
+
+
+def record_job(error: BaseException | None = None) -> None:
+    """Write what a job of a multirun was asked to do, and how it failed, into its folder as `job.json`."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return
+    job = HydraConfig.get()
+    content = {"overrides": list(job.overrides.task), "error": explain(error) if error else None}
+    folder = Path(job.runtime.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "job.json", json.dumps(content).encode())
 
 
 def entry_point(main: Callable[[], Any], example: str | None = None) -> None:

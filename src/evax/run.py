@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
@@ -15,10 +16,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from evax.callbacks import AtomicCheckpointIO, MetricsCsv
 from evax.callbacks.metrics_csv import METRICS
 from evax.checkpoints.files import newest_valid, step_of
-from evax.checkpoints.weight_files import CHECKPOINTS
-from evax.config import TRAIN_KEYS, ConfigError, announced, check_config, instantiate, save_config
+from evax.checkpoints.weight_files import CHECKPOINTS, WeightsError
+from evax.config import TRAIN_KEYS, ConfigError, announced, check_config, innermost, instantiate, save_config
+from evax.data.manifest import PackError
 from evax.data.module import PackDataModule
 from evax.tasks.base import Task
+from evax.tokenizers.precision import has_fast_bf16
 
 log = logging.getLogger(__name__)
 
@@ -116,14 +119,16 @@ def settled(cfg: DictConfig) -> DictConfig:
         if plain.trainer.get("precision") == "auto":
             plain.trainer.precision = best_precision(plain.trainer.get("accelerator", "auto"))
         plain.data.pack = str(Path(plain.data.pack).absolute())
+        for tokenizer in (plain.tokenizer, plain.model.tokenizer):
+            if tokenizer.get("weights"):
+                tokenizer.weights = str(Path(tokenizer.weights).absolute())
     return plain
 
 
 def best_precision(accelerator: str) -> str:
-    """bf16 autocast where matrix units make it faster: CUDA from Ampere on, CPUs with AVX512-BF16 or AMX."""
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+    """bf16 autocast where the device is faster so (`has_fast_bf16`), else float32."""
+    device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    return "bf16-mixed" if has_fast_bf16(device) else "32-true"
 
 
 def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
@@ -132,7 +137,7 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     run_dir = run_dir.absolute()
     checkpoint = newest_valid(run_dir / CHECKPOINTS)
     seed_everything(cfg.seed, workers=False, verbose=False)
-    data: PackDataModule = instantiate(cfg.data)
+    data = open_data(cfg)
     task: Task = instantiate(without_weights(cfg.model) if checkpoint else cfg.model)
     trainer = build_trainer(cfg, run_dir, data)
     trainer.precision_plugin.convert_module(task)  # in place; Lightning does so only after loading, and would round
@@ -144,7 +149,29 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     finally:
         for logger in trainer.loggers:
             logger.finalize("finished" if trainer.state.finished else "failed")
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # the next job of a multirun starts ranks of its own
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def open_data(cfg: DictConfig) -> PackDataModule:
+    """The films; where a pack is missing, one message that also names missing weights, and what runs without both."""
+    data, missing = built_or_missing(cfg.data)
+    if missing:
+        missing += built_or_missing(cfg.tokenizer)[1]
+        raise ConfigError(f"{'; '.join(missing)}; `make demo` needs neither data nor weights")
+    return data
+
+
+def built_or_missing(node: DictConfig) -> tuple[Any, list[str]]:
+    """What a node describes, or the message about the files that it lacks."""
+    try:
+        return instantiate(node), []
+    except Exception as error:
+        root = innermost(error)
+        if not isinstance(root, PackError | WeightsError):
+            raise
+        return None, [str(root)]
 
 
 def tell_start(run_dir: Path, checkpoint: Path | None, data: PackDataModule, trainer: Trainer) -> None:

@@ -15,6 +15,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from evax.checkpoints import load_weights
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate, nearest
 from evax.data.labels import resolve_labels
 from evax.data.module import PackDataModule
@@ -25,7 +26,7 @@ from evax.evaluation.readouts import READOUTS, encode_rows
 from evax.evaluation.study import Candidate, LabelledFilms, StudyResult, estimate_to_json, probe_study
 from evax.report.record import Result
 from evax.report.summary import summarise
-from evax.run import CONFIG, best_precision
+from evax.run import CONFIG, best_precision, without_weights
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +86,10 @@ def candidates(cfg: DictConfig, data: PackDataModule, saved: DictConfig | None) 
 def build_backbone(saved: DictConfig, weights: Path | None) -> nn.Module:
     """The run's backbone, with the weights of its best checkpoint or as it was before training."""
     torch.manual_seed(saved.seed)
-    node = saved.backbone.copy()
-    node.weights = str(weights) if weights else None
-    return instantiate(node).eval()
+    backbone: nn.Module = instantiate(without_weights(saved.model).backbone)
+    if weights is not None:
+        log.info("%s", load_weights(backbone, weights))
+    return backbone.eval()
 
 
 def labelled(data: PackDataModule, rows: np.ndarray) -> LabelledFilms:

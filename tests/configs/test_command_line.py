@@ -76,7 +76,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.mark.parametrize(
-    ("script", "group"), [("train.py", "backbone: eva_x, eva_x_base"), ("prepare.py", "data: cxr14, pack, phantom")]
+    ("script", "group"),
+    [("train.py", "backbone: eva_x, eva_x_base"), ("prepare.py", "data: chexpert, cxr14, merged520k, mimic, pack")],
 )
 def test_help_lists_the_choices_and_imports_nothing_heavy(script, group, tmp_path):
     outcome = python("-c", LIST_HEAVY, script, folder=tmp_path)
@@ -153,6 +154,16 @@ def test_prepare_without_data_lists_the_choices(here):
 
 def test_prepare_without_raw_dir_names_it(here):
     assert message(here("prepare.py", "data=cxr14")).startswith("raw_dir: ")
+
+
+def test_an_ablation_asks_for_a_multirun(here):
+    assert "say so by -m" in message(here("train.py", "sweep=mask_ratio"))
+
+
+@pytest.mark.parametrize("script", ["prepare.py", "train.py"])
+def test_union_of_missing_packs_names_the_commands_that_make_them(here, script):
+    text = message(here(script, "data=merged520k"))
+    assert all(f"`python prepare.py data={name}`" in text for name in ("cxr14", "chexpert", "mimic"))
 
 
 def test_prepare_of_a_folder_that_is_not_there_names_it(here):

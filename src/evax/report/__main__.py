@@ -1,4 +1,4 @@
-"""`python -m evax.report results|curves|gained`: the page of results, one run's curves, one evaluation's gain."""
+"""`python -m evax.report results|curves|gained|sweep`: the page of results, a run's curves, a gain, a multirun."""
 
 import argparse
 import logging
@@ -9,6 +9,7 @@ from evax.report.curves import CurvesError, write_curves
 from evax.report.gain import describe_gain
 from evax.report.record import ResultError
 from evax.report.results import write_results
+from evax.report.sweep import SweepError, write_sweep
 
 log = logging.getLogger("evax.report")
 
@@ -24,6 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     curves.add_argument("run_dir", type=Path, help="folder that holds metrics.csv")
     gained = commands.add_parser("gained", help="say whether an evaluation beats its rivals; status 1 if not")
     gained.add_argument("folder", type=Path, help="folder that holds results.json")
+    sweep = commands.add_parser("sweep", help="write the table and the plot of a multirun again")
+    sweep.add_argument("folder", type=Path, help="folder that `train.py -m` has made")
     return parser
 
 
@@ -38,11 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             log.info("wrote %s", options.out)
         elif options.command == "curves":
             log.info("wrote %s", write_curves(options.run_dir))
+        elif options.command == "sweep":
+            log.info("%s", write_sweep(options.folder))
         else:
             text, is_above = describe_gain(options.folder)
             log.info("%s", text)
             parser.exit(0 if is_above else 1)
-    except (ResultError, CurvesError) as error:
+    except (ResultError, CurvesError, SweepError) as error:
         parser.exit(2, f"error: {error}\n")
 
 

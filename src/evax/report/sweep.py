@@ -1,0 +1,157 @@
+"""A multirun as one table and one plot: what varied, what came out, and the paper's value beside it."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from evax.report.record import Result
+
+JOB, METRICS, RESULT = "job.json", "metrics.csv", Path("evaluation") / "backbone" / "results.json"
+LAST = {"val/cosine_excess": "excess cosine", "val/linear_auroc": "probe on val"}  # of metrics.csv, newest values
+
+
+class SweepError(ValueError):
+    """A folder without jobs; one line naming it."""
+
+
+class Score(NamedTuple):
+    """A value, with its 95 % interval where there is one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        interval = "" if self.low is None or self.high is None else f" [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.value:.3f}{interval}"
+
+
+class Job(NamedTuple):
+    """One job of a multirun: its overrides, and its scores or the error that ended it."""
+
+    number: int
+    overrides: dict[str, str]
+    scores: dict[str, Score]
+    error: str | None
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """All jobs of a sweep's folder in order; SweepError where there is none."""
+    jobs = [_read_job(path.parent) for path in folder.glob(f"*/{JOB}") if path.parent.name.isdigit()]
+    if not jobs:
+        raise SweepError(f"{folder}: holds no jobs of a multirun; give the folder that `-m` has made")
+    return sorted(jobs, key=lambda job: job.number)
+
+
+def write_sweep(folder: Path, axis: str | None = None, paper: Sequence[Sequence[str]] = ()) -> str:
+    """Write sweep.md, sweep.csv and, where something was scored, sweep.png; returns the table and the failures.
+
+    `axis` is the key that the sweep is about, and `paper` pairs its values with what the paper says of them;
+    without an axis, they are those that an earlier call has left in sweep.json.
+    """
+    jobs, memory = read_jobs(folder), folder / "sweep.json"
+    if axis is None and memory.exists():
+        known = json.loads(memory.read_text(encoding="utf-8"))
+        axis, paper = known["axis"], known["paper"]
+    memory.write_text(json.dumps({"axis": axis, "paper": list(paper)}), encoding="utf-8")
+    keys = varied(jobs)
+    finished = [job for job in jobs if job.error is None]
+    failed = [f"job {job.number} ({named(job, keys)}) failed: {job.error}" for job in jobs if job.error]
+    header, rows = table(finished, keys, axis, {pair[0]: pair[1] for pair in paper})
+    with (folder / "sweep.csv").open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([header, *rows])
+    text = "\n".join([*_markdown(header, rows), *(["", *failed] if failed else [])]) + "\n"
+    (folder / "sweep.md").write_text(text, encoding="utf-8")
+    if any(job.scores for job in finished):
+        draw(finished, keys).savefig(folder / "sweep.png", dpi=160, metadata={"Software": None})
+    return text
+
+
+def varied(jobs: Sequence[Job]) -> list[str]:
+    """The keys whose overrides differ between jobs, in the order of the command line."""
+    keys = list(dict.fromkeys(key for job in jobs for key in job.overrides))
+    return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
+
+
+def named(job: Job, keys: Sequence[str]) -> str:
+    """A job by what varied."""
+    return " ".join(f"{key}={job.overrides[key]}" for key in keys if key in job.overrides)
+
+
+def table(
+    jobs: Sequence[Job], keys: Sequence[str], axis: str | None, paper: Mapping[str, str]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and one row a job: what varied, every score, and the paper's word where it has one."""
+    scores = list(dict.fromkeys(name for job in jobs for name in job.scores))
+    header = ["job", *keys, *scores, *(["paper"] if any(paper.values()) else [])]
+    rows = []
+    for job in jobs:
+        row = [str(job.number), *(job.overrides.get(key, "") for key in keys)]
+        row += [str(job.scores[name]) if name in job.scores else "" for name in scores]
+        if any(paper.values()):
+            row.append(str(paper.get(job.overrides.get(axis or "", ""), "")))
+        rows.append(row)
+    return header, rows
+
+
+def draw(jobs: Sequence[Job], keys: Sequence[str]) -> Figure:
+    """One panel a score: every job as a point with its interval, named by what varied."""
+    names = list(dict.fromkeys(name for job in jobs for name in job.scores))
+    figure = Figure(figsize=(3.4 * len(names) + 1.6, 0.34 * len(jobs) + 1.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    places = range(len(jobs))
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False, sharey=True)[0], names, strict=True):
+        for place, job in zip(places, jobs, strict=True):
+            score = job.scores.get(name)
+            if score is None:
+                continue
+            axes.plot(score.value, place, "o", color="#1f5fa8", markersize=4)
+            if score.low is not None:
+                axes.plot([score.low, score.high], [place, place], color="#1f5fa8", linewidth=1.2)
+        axes.set_title(name, loc="left", fontsize=9, fontweight="bold")
+        axes.set_yticks(list(places), [named(job, keys) for job in jobs])
+        axes.tick_params(length=0, labelsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.grid(visible=True, color="#e4e7eb", linewidth=0.8)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.set_ylim(len(jobs) - 0.5, -0.5)
+    return figure
+
+
+def _read_job(folder: Path) -> Job:
+    content = json.loads((folder / JOB).read_text(encoding="utf-8"))
+    words = (word.lstrip("+~").partition("=") for word in content["overrides"])
+    overrides = {key: value for key, _, value in words}
+    scores = {} if content["error"] else _scores(folder)
+    return Job(int(folder.name), overrides, scores, content["error"])
+
+
+def _scores(folder: Path) -> dict[str, Score]:
+    scores: dict[str, Score] = {}
+    if (folder / RESULT).exists():
+        result = Result.from_json((folder / RESULT).read_text(encoding="utf-8"), str(folder / RESULT))
+        intervals = {"macro AUROC": result.auroc_macro}
+        intervals |= {f"minus {other.rival}": other.auroc_macro for other in result.comparisons}
+        scores |= {name: Score(i.value, i.low, i.high) for name, i in intervals.items() if i.value is not None}
+    if (folder / METRICS).exists():
+        with (folder / METRICS).open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        for column, name in LAST.items():
+            values = [row[column] for row in rows if row.get(column)]
+            scores |= {name: Score(float(values[-1]))} if values else {}
+    return scores
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+
+    return [line(header), line(["-" * width for width in widths]), *map(line, rows)]

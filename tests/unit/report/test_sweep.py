@@ -1,0 +1,80 @@
+"""The table of a multirun."""
+
+import json
+
+import pytest
+from PIL import Image
+from result_content import content
+
+from evax.report.__main__ import main
+from evax.report.sweep import SweepError, read_jobs, write_sweep
+
+METRICS = "step,trainer/samples_seen,val/cosine_excess\n0,0,\n1,8,0.1\n2,16,0.25\n"
+
+
+def job(folder, number, *overrides, error=None, macro=None):
+    where = folder / str(number)
+    where.mkdir(parents=True)
+    (where / "job.json").write_text(json.dumps({"overrides": list(overrides), "error": error}))
+    if error:
+        return
+    (where / "metrics.csv").write_text(METRICS)
+    if macro is not None:
+        gain = {"rival": "random", "auroc_macro": {"value": 0.05, "low": -0.01, "high": 0.09}}
+        result = where / "evaluation" / "backbone" / "results.json"
+        result.parent.mkdir(parents=True)
+        result.write_text(json.dumps(content("backbone", macro, comparisons=[gain])))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    job(tmp_path, 10, "masking.ratio=0.4", "experiment=a", macro=0.8)
+    job(tmp_path, 2, "masking.ratio=0.2", "experiment=a", macro=0.7)
+    job(tmp_path, 11, "masking.ratio=2", "experiment=a", error="masking.ratio is 2")
+    (tmp_path / "0").mkdir()  # a job that was never started
+    return tmp_path
+
+
+def test_a_row_a_job_in_their_order_with_what_varied(folder):
+    lines = write_sweep(folder).splitlines()
+    assert lines[0].split(" | ")[:2] == ["| job", "masking.ratio"]
+    assert "experiment" not in lines[0]
+    assert [line.split()[1] for line in lines[2:4]] == ["2", "10"]
+    assert "0.800 [0.750, 0.850]" in lines[3]
+    assert "0.050 [-0.010, 0.090]" in lines[3]
+    assert "0.250" in lines[3]  # the newest value of metrics.csv
+
+
+def test_a_failed_job_is_named_and_not_in_the_table(folder):
+    text = write_sweep(folder)
+    assert "job 11 (masking.ratio=2) failed: masking.ratio is 2" in text
+    assert "| 11" not in text
+
+
+def test_the_papers_word_stands_beside_ours_and_is_remembered(folder):
+    first = write_sweep(folder, axis="masking.ratio", paper=[["0.4", "best"]])
+    assert first.splitlines()[3].split(" | ")[-1].split()[0] == "best"
+    assert write_sweep(folder) == first
+
+
+def test_the_plot_is_the_same_twice_and_not_blank(folder):
+    write_sweep(folder)
+    before = (folder / "sweep.png").read_bytes()
+    write_sweep(folder)
+    assert (folder / "sweep.png").read_bytes() == before
+    with Image.open(folder / "sweep.png") as image:
+        assert len(image.convert("L").getcolors()) > 20
+
+
+def test_a_job_without_scores_has_empty_cells(folder):
+    job(folder, 12, "masking.ratio=0.3", "experiment=a")
+    assert "| 12  | 0.3           |                      |" in write_sweep(folder)
+
+
+def test_a_folder_without_jobs_is_named(tmp_path, capsys):
+    with pytest.raises(SweepError, match="holds no jobs of a multirun"):
+        read_jobs(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "holds no jobs" in capsys.readouterr().err

@@ -1,0 +1,57 @@
+"""What follows a run, and what ends a multirun."""
+
+import json
+
+import pytest
+from composing import composed
+from omegaconf import OmegaConf
+
+from evax.data.prepare import prepare
+from evax.data.sources.phantom import PhantomSource
+from evax.run import train
+from evax.run_sweep import SweepTable, follow
+
+QUICK = ("then.repeats=1", "then.draws=20", "then.min_positives=2", "then.readouts=[pooled]", "then.strengths=[0.01]")
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("packs") / "phantom"
+    prepare(PhantomSource(num_films=120, films_per_patient=1, size=64), folder, size=64, workers=0)
+    return folder
+
+
+def run(pack, run_dir, *overrides):
+    small = ["debug=one_step", "image_size=32", f"data.pack={pack}", "~callbacks.feature_probe"]
+    train(composed("experiment=demo_pretrain", *small, *overrides), run_dir)
+    return run_dir
+
+
+def test_a_probe_before_and_after_follows_where_it_was_asked_for(pack, tmp_path):
+    run_dir = run(pack, tmp_path / "run", "then=probe", *QUICK)
+    metrics = follow(run_dir)
+    result = json.loads((run_dir / "evaluation" / "backbone" / "results.json").read_text())
+    assert [comparison["rival"] for comparison in result["comparisons"]] == ["random"]
+    assert metrics == {"test/auroc_macro": result["auroc_macro"]["value"]}
+
+
+def test_else_nothing_follows(pack, tmp_path):
+    run_dir = run(pack, tmp_path / "run")
+    assert follow(run_dir) == {}
+    assert not (run_dir / "evaluation").exists()
+
+
+@pytest.mark.parametrize("error", [None, "masking.ratio is 2"])
+def test_a_multirun_ends_in_a_table_and_fails_if_a_job_did(error, tmp_path):
+    for number, failure in enumerate([None, error]):
+        (tmp_path / str(number)).mkdir()
+        content = {"overrides": [f"masking.ratio=0.{number}"], "error": failure}
+        (tmp_path / str(number) / "job.json").write_text(json.dumps(content))
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}, "sweep": None})
+    if error:
+        with pytest.raises(SystemExit) as stop:
+            SweepTable().on_multirun_end(config)
+        assert stop.value.code == 1
+    else:
+        SweepTable().on_multirun_end(config)
+    assert "masking.ratio" in (tmp_path / "sweep.md").read_text()
