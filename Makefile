@@ -41,7 +41,7 @@ parity: install  ## Our ViT against an independent one
 
 demo: install  ## Pre-train a small student on chest phantoms and show what it learned
 	rm -rf $(DEMO) packs/demo
-	$(BIN)/python prepare.py data=phantom data.pack=packs/demo source.num_films=3000 size=128
+	$(BIN)/python prepare.py data=phantom data.pack=packs/demo source.num_films=2600 size=128
 	$(BIN)/python train.py experiment=demo_pretrain data.pack=packs/demo hydra.run.dir=$(DEMO)
 	$(BIN)/python evaluate.py run=$(DEMO) $(PROBE) features=random
 	$(BIN)/python evaluate.py run=$(DEMO) $(PROBE) against=[$(DEMO)/evaluation/random]
