@@ -122,6 +122,9 @@ def settled(cfg: DictConfig) -> DictConfig:
         for tokenizer in (plain.tokenizer, plain.model.tokenizer):
             if tokenizer.get("weights"):
                 tokenizer.weights = str(Path(tokenizer.weights).absolute())
+            if tokenizer.get("precision") == "auto":
+                has_bf16 = best_precision(plain.trainer.get("accelerator", "auto")) == "bf16-mixed"
+                tokenizer.precision = "bf16" if has_bf16 else "fp32"
     return plain
 
 

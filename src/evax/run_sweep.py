@@ -30,10 +30,13 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write and show the table of the sweep's folder."""
-        from evax.report.sweep import read_jobs, write_sweep
+        from evax.report.sweep import SweepError, read_jobs, write_sweep
 
         folder = Path(config.hydra.sweep.dir)
         sweep = cast("dict[str, Any]", OmegaConf.to_container(config.sweep)) if config.sweep is not None else {}
-        log.info("%s", write_sweep(folder, **sweep))
+        try:
+            log.info("%s", write_sweep(folder, **sweep))
+        except SweepError as error:  # Hydra would make a warning of it
+            sys.exit(f"error: {error}")
         if any(job.error for job in read_jobs(folder)):
             sys.exit(1)

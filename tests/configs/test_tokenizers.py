@@ -20,7 +20,7 @@ def node(name, *overrides):
 @pytest.mark.parametrize("name", WIDTHS)
 def test_without_weights_one_line_says_how_to_get_them(name):
     with pytest.raises(Exception, match=r"\w") as refusal:  # Hydra wraps it
-        instantiate(node(name))
+        instantiate(node(name, "tokenizer.weights=null"))
     said = str(refusal.value.__cause__ or refusal.value)
     assert said.startswith("tokenizer.weights is not given; it should be ")
     assert f"`python -m evax.checkpoints fetch {name}`" in said

@@ -65,3 +65,11 @@ def test_resume_without_a_run_is_named(tmp_path):
 def test_what_would_be_ignored_or_break_a_resume_is_refused(word, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
         train(composed(word), tmp_path / "run")
+
+
+def test_the_tokenizers_precision_and_file_are_settled(monkeypatch):
+    monkeypatch.setattr("evax.run.best_precision", lambda accelerator: "bf16-mixed")
+    cfg = settled(composed("tokenizer=mgca_vit_b", "tokenizer.weights=weights/vit_base.ckpt"))
+    for tokenizer in (cfg.tokenizer, cfg.model.tokenizer):
+        assert tokenizer.precision == "bf16"
+        assert tokenizer.weights.startswith("/")

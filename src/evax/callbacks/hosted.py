@@ -89,7 +89,7 @@ def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: value
         for key, value in _leaves(config)
-        if not _is_below(key, (*COPIES, *NO_SETTING)) and not (isinstance(value, str) and set("/\\") & set(value))
+        if not _is_below(key, (*COPIES, *NO_SETTING)) and not _may_be_path(key, value)
     }
 
 
@@ -110,6 +110,12 @@ def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _is_below(key: str, roots: tuple[str, ...]) -> bool:
     return f"{key}.".startswith(tuple(f"{root}." for root in roots))
+
+
+def _may_be_path(key: str, value: Any) -> bool:
+    if isinstance(value, list):
+        return any(_may_be_path(key, item) for item in value)
+    return isinstance(value, str) and (key.endswith(("weights", "pack")) or "/" in value or "\\" in value)
 
 
 def _last_name(node: Mapping[str, Any] | None) -> str | None:

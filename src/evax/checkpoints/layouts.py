@@ -15,7 +15,9 @@ CONTAINERS = (
     "state_dict",
     "teacher",
 )  # tried in this order, then the file itself
-WRAPPERS = re.compile(r"_orig_mod\.|^module\.")  # what torch.compile and DistributedDataParallel put into names
+WRAPPERS = re.compile(
+    r"^(?:module\.|_orig_mod\.)+|_orig_mod\."
+)  # what DistributedDataParallel and torch.compile put into names
 # May be absent from a file, and may be in a file without being in the model; nothing else may.
 OPTIONAL = re.compile(r"mask_token$|head\.")
 

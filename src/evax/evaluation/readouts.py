@@ -49,7 +49,7 @@ def encode_rows(
     def both_sides(images: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             sides = read(backbone, images), read(backbone, images.flip(-1))
-        parts = [(sides[0][name] + sides[1][name]).float() / 2 for name in names]
+        parts = [(sides[0][name].float() + sides[1][name].float()) / 2 for name in names]
         widths[:] = [part.shape[1] for part in parts]
         return torch.cat(parts, dim=-1)
 
