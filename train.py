@@ -2,13 +2,13 @@
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from evax.config import (
     ConfigError,
     clear_errors,
     entry_point,
+    multirun_job,
     record_job,
     register_schemas,
     started_by_parent,
@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> float | None:
         from evax.run_sweep import follow
 
         job = HydraConfig.get()
-        if cfg.sweep is not None and job.mode != RunMode.MULTIRUN:
+        if cfg.sweep is not None and multirun_job() is None:
             raise ConfigError("sweep= is several runs; say so by -m: python train.py -m sweep=...")
         record_job()
         metrics = train(cfg, job.runtime.output_dir, job.overrides.task)

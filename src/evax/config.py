@@ -241,24 +241,30 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the last frame before the shell
-        is_job = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-        where = f"job {HydraConfig.get().job.num}: " if is_job else ""
+        job = multirun_job()
+        where = "" if job is None else f"job {job.job.num}: "
         lines = [f"error: {where}{explain(error)}\n"]
         if os.environ.get("EVAX_TRACEBACK"):
             lines += traceback.format_exception(error)
         else:
             lines.append("(EVAX_TRACEBACK=1 shows where)\n")
         sys.stderr.write("".join(lines))
-        if not is_job:
+        if job is None:
             sys.exit(1)
         record_job(error)
 
 
+def multirun_job() -> Any:
+    """Hydra's settings of the present job, where it is one of a multirun; else None."""
+    is_job = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    return HydraConfig.get() if is_job else None
+
+
 def record_job(error: BaseException | None = None) -> None:
     """Write what a job of a multirun was asked to do, and how it failed, into its folder as `job.json`."""
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+    job = multirun_job()
+    if job is None:
         return
-    job = HydraConfig.get()
     content = {"overrides": list(job.overrides.task), "error": explain(error) if error else None}
     folder = Path(job.runtime.output_dir)
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from evax.callbacks import AtomicCheckpointIO, MetricsCsv
 from evax.callbacks.metrics_csv import METRICS
 from evax.checkpoints.files import newest_valid, step_of
-from evax.checkpoints.weight_files import CHECKPOINTS, WeightsError
+from evax.checkpoints.weight_files import CHECKPOINTS, CONFIG, WeightsError
 from evax.config import TRAIN_KEYS, ConfigError, announced, check_config, innermost, instantiate, save_config
 from evax.data.manifest import PackError
 from evax.data.module import PackDataModule
@@ -25,7 +25,6 @@ from evax.tokenizers.precision import has_fast_bf16
 
 log = logging.getLogger(__name__)
 
-CONFIG = "config.yaml"
 # What may change when a run goes on: where it runs, and for how long. The pack is guarded by its digest.
 RESUMABLE = (
     *("trainer", "logger", "paths", "per_device_batch"),

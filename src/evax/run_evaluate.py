@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from evax.checkpoints import load_weights
+from evax.checkpoints.weight_files import CONFIG
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate, nearest
 from evax.data.labels import resolve_labels
 from evax.data.module import PackDataModule
@@ -26,7 +27,7 @@ from evax.evaluation.readouts import READOUTS, encode_rows
 from evax.evaluation.study import Candidate, LabelledFilms, StudyResult, estimate_to_json, probe_study
 from evax.report.record import Result
 from evax.report.summary import summarise
-from evax.run import CONFIG, best_precision, without_weights
+from evax.run import best_precision, without_weights
 
 log = logging.getLogger(__name__)
 

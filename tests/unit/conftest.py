@@ -9,6 +9,14 @@ from evax.data.sources.phantom import PhantomSource
 
 
 @pytest.fixture(scope="session")
+def probe_pack(tmp_path_factory) -> Path:
+    """A pack of 120 phantom films of 64 pixels, one a patient: enough of each finding to probe."""
+    folder = tmp_path_factory.mktemp("packs") / "phantom"
+    prepare(PhantomSource(num_films=120, films_per_patient=1, size=64), folder, size=64, workers=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def pack_folder(tmp_path_factory) -> Path:
     """A pack of 60 phantom films of 64 pixels: 44 train, 10 val, 6 test, two films a patient."""
     folder = tmp_path_factory.mktemp("packs") / "phantom"

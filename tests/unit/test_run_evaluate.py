@@ -13,24 +13,14 @@ from evax.run import settled, train
 from evax.run_evaluate import build_backbone, evaluate
 
 
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory):
-    from evax.data.prepare import prepare
-    from evax.data.sources.phantom import PhantomSource
-
-    folder = tmp_path_factory.mktemp("packs") / "phantom"
-    prepare(PhantomSource(num_films=120, films_per_patient=1, size=64), folder, size=64, workers=0)
-    return folder
+def study(probe_pack, *overrides):
+    return composed(f"data.pack={probe_pack}", "repeats=1", "draws=50", "min_positives=2", *overrides, root="evaluate")
 
 
-def study(pack, *overrides):
-    return composed(f"data.pack={pack}", "repeats=1", "draws=50", "min_positives=2", *overrides, root="evaluate")
-
-
-def test_floors_write_a_result_that_the_report_reads(pack, tmp_path):
-    evaluate(study(pack, "features=view"), tmp_path / "view")
+def test_floors_write_a_result_that_the_report_reads(probe_pack, tmp_path):
+    evaluate(study(probe_pack, "features=view"), tmp_path / "view")
     folder = tmp_path / "pixels"
-    evaluate(study(pack, "features=pixels", f"against=[{tmp_path / 'view'}]"), folder)
+    evaluate(study(probe_pack, "features=pixels", f"against=[{tmp_path / 'view'}]"), folder)
 
     result = Result.from_json((folder / "results.json").read_text(), "results.json")
     assert result.method == "pixels"
@@ -39,13 +29,13 @@ def test_floors_write_a_result_that_the_report_reads(pack, tmp_path):
     assert json.loads((folder / "results.json").read_text())["data"] == "phantom/official"
 
 
-def test_a_run_is_probed_before_and_after_training(pack, tmp_path):
+def test_a_run_is_probed_before_and_after_training(probe_pack, tmp_path):
     run_dir = tmp_path / "run"
-    small = ["debug=one_step", "image_size=32", f"data.pack={pack}", "~callbacks.feature_probe"]
+    small = ["debug=one_step", "image_size=32", f"data.pack={probe_pack}", "~callbacks.feature_probe"]
     train(composed("experiment=demo_pretrain", *small), run_dir)
 
     for features in ("random", "backbone"):
-        evaluate(study(pack, f"run={run_dir}", f"features={features}"), tmp_path / "unused")
+        evaluate(study(probe_pack, f"run={run_dir}", f"features={features}"), tmp_path / "unused")
 
     scores = [
         json.loads((run_dir / "evaluation" / name / "results.json").read_text()) for name in ("random", "backbone")
@@ -73,6 +63,6 @@ def test_random_features_are_those_of_the_run_before_its_first_step():
         (["features=view", "against=[nowhere]"], "against=nowhere: there is no predictions.parquet"),
     ],
 )
-def test_mistakes_are_named(words, message, pack, tmp_path):
+def test_mistakes_are_named(words, message, probe_pack, tmp_path):
     with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
-        evaluate(study(pack, *words), tmp_path / "out")
+        evaluate(study(probe_pack, *words), tmp_path / "out")

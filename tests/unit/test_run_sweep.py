@@ -6,37 +6,28 @@ import pytest
 from composing import composed
 from omegaconf import OmegaConf
 
-from evax.data.prepare import prepare
-from evax.data.sources.phantom import PhantomSource
 from evax.run import train
 from evax.run_sweep import SweepTable, follow
 
 QUICK = ("then.repeats=1", "then.draws=20", "then.min_positives=2", "then.readouts=[pooled]", "then.strengths=[0.01]")
 
 
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("packs") / "phantom"
-    prepare(PhantomSource(num_films=120, films_per_patient=1, size=64), folder, size=64, workers=0)
-    return folder
-
-
-def run(pack, run_dir, *overrides):
-    small = ["debug=one_step", "image_size=32", f"data.pack={pack}", "~callbacks.feature_probe"]
+def run(probe_pack, run_dir, *overrides):
+    small = ["debug=one_step", "image_size=32", f"data.pack={probe_pack}", "~callbacks.feature_probe"]
     train(composed("experiment=demo_pretrain", *small, *overrides), run_dir)
     return run_dir
 
 
-def test_a_probe_before_and_after_follows_where_it_was_asked_for(pack, tmp_path):
-    run_dir = run(pack, tmp_path / "run", "then=probe", *QUICK)
+def test_a_probe_before_and_after_follows_where_it_was_asked_for(probe_pack, tmp_path):
+    run_dir = run(probe_pack, tmp_path / "run", "then=probe", *QUICK)
     metrics = follow(run_dir)
     result = json.loads((run_dir / "evaluation" / "backbone" / "results.json").read_text())
     assert [comparison["rival"] for comparison in result["comparisons"]] == ["random"]
     assert metrics == {"test/auroc_macro": result["auroc_macro"]["value"]}
 
 
-def test_else_nothing_follows(pack, tmp_path):
-    run_dir = run(pack, tmp_path / "run")
+def test_else_nothing_follows(probe_pack, tmp_path):
+    run_dir = run(probe_pack, tmp_path / "run")
     assert follow(run_dir) == {}
     assert not (run_dir / "evaluation").exists()
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
+from evax.checkpoints.export import read_config
 from evax.data.manifest import MANIFEST
 
 AXIS = "trainer/samples_seen"
@@ -57,7 +57,7 @@ def wandb_logger(save_dir: str, project: str = "evax", *, offline: bool = True) 
     if not offline:
         _require_login()
     run_dir = Path(save_dir)
-    config = _read_config(run_dir)
+    config = read_config(run_dir)
     is_public = _share(config) == "public"
     settings = Settings(
         console="off",
@@ -120,11 +120,6 @@ def _may_be_path(key: str, value: Any) -> bool:
 
 def _last_name(node: Mapping[str, Any] | None) -> str | None:
     return str(node["_target_"]).rpartition(".")[2] if node and "_target_" in node else None
-
-
-def _read_config(run_dir: Path) -> dict[str, Any]:
-    file = run_dir / "config.yaml"
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
 def _share(config: Mapping[str, Any]) -> str:

@@ -5,16 +5,18 @@ from typing import Any
 
 import yaml
 
-from evax.checkpoints.weight_files import CHECKPOINTS, Content
+from evax.checkpoints.weight_files import CHECKPOINTS, CONFIG, Content
 from evax.data.normalisation import Normalisation
-
-CONFIG = "config.yaml"  # of a run directory
 
 
 def run_config(file: Path) -> dict[str, Any]:
     """The saved configuration of the run directory that a checkpoint lies in; empty outside one."""
-    folder = file.parent.parent if file.parent.name == CHECKPOINTS else file.parent
-    path = folder / CONFIG
+    return read_config(file.parent.parent if file.parent.name == CHECKPOINTS else file.parent)
+
+
+def read_config(run_dir: Path) -> dict[str, Any]:
+    """The configuration saved in a run directory, as plain types; empty where there is none."""
+    path = run_dir / CONFIG
     config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return config if isinstance(config, dict) else {}
 

@@ -3,7 +3,12 @@
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def num_prefix_slots(model: nn.Module) -> int:
+    """Slots of a timm model's position table that stand before those of patches."""
+    return 0 if getattr(model, "no_embed_class", False) else int(getattr(model, "num_prefix_tokens", 1))
 
 
 def resize_position_table(

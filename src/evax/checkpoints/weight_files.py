@@ -16,7 +16,7 @@ from evax.checkpoints.layouts import CONTAINERS, translate
 from evax.data.atomic import sha256_of
 from evax.data.normalisation import Normalisation
 
-CHECKPOINTS, BEST = "checkpoints", "best.ckpt"
+CHECKPOINTS, BEST, CONFIG = "checkpoints", "best.ckpt", "config.yaml"  # of a run directory
 FLAT = "flat"
 NUM_NAMED = 3  # names quoted in a message
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from evax.checkpoints.atomic import replacing
 from evax.checkpoints.layouts import OPTIONAL
-from evax.checkpoints.resize import resize_patch_kernel, resize_position_table
+from evax.checkpoints.resize import num_prefix_slots, resize_patch_kernel, resize_position_table
 from evax.checkpoints.weight_files import Weights, WeightsError, quote, read_weights
 from evax.data.atomic import sha256_of
 from evax.data.normalisation import Normalisation
@@ -121,7 +121,7 @@ def _resize(file: Path, tensors: Tensors, model: nn.Module, own: Tensors) -> tup
 
 def _fit_table(file: Path, table: Tensor, model: nn.Module) -> Tensor:
     """The position table on the model's grid; a table of the same grid without prefix slots gets zeros there."""
-    num_prefix = 0 if getattr(model, "no_embed_class", False) else getattr(model, "num_prefix_tokens", 1)
+    num_prefix = num_prefix_slots(model)
     grid: Any = model.get_submodule("patch_embed").grid_size
     if table.shape[1] == grid[0] * grid[1]:
         return F.pad(table, (0, 0, num_prefix, 0))

@@ -10,7 +10,7 @@ import timm
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from evax.checkpoints.resize import resize_position_table
+from evax.checkpoints.resize import num_prefix_slots, resize_position_table
 from evax.checkpoints.weights import LoadReport, WeightsError, load_weights
 from evax.data.normalisation import MERGED520K, Normalisation
 from evax.tokenizers.learned import LearnedTokenizer, check_choice, weights_file
@@ -95,8 +95,7 @@ class VitTokenizer(LearnedTokenizer):
         patch_embed = self.network.patch_embed
         if self.positions is None or tuple(patch_embed.grid_size) == grid:
             return
-        num_prefix = 0 if getattr(self.network, "no_embed_class", False) else self.network.num_prefix_tokens
-        table = resize_position_table(self.positions, self.native_grid, grid, num_prefix)
+        table = resize_position_table(self.positions, self.native_grid, grid, num_prefix_slots(self.network))
         self.network.pos_embed.data = table.to(self.network.pos_embed.dtype)
         patch_embed.grid_size = grid
 

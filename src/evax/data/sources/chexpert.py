@@ -4,14 +4,14 @@ import logging
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 from evax.data.film import Film, Refusal
 from evax.data.findings import CHEXPERT
 from evax.data.sources.base import FileSource
-from evax.data.sources.tables import FORMER_NAMES, digest_of, once, read_labels, read_rows
+from evax.data.sources.tables import FORMER_NAMES, digest_of, once, read_labels, read_rows, with_files
 from evax.data.splits import patient_draw
 
 logger = logging.getLogger(__name__)
@@ -61,12 +61,9 @@ class CheXpertSource(FileSource):
         refusals: list[Refusal] = []
         rows, others = self._read_tables(root, refusals)
         paths = {path.relative_to(root).as_posix(): path for part in TABLES for path in (root / part).rglob("*.jpg")}
-        refusals += [Refusal(name, "missing", "a row without its file") for name in rows if name not in paths]
-        unknown = sorted(paths.keys() - rows.keys() - others)
-        refusals += [Refusal(name, "no_row", "a file without its row") for name in unknown]
-        films = [replace(film, path=paths[name]) for name, film in rows.items() if name in paths]
+        films, alone = with_files(rows, paths, others)
         logger.info("chexpert: %d films; %d of other views are left out", len(films), len(others))
-        return films, once(refusals)
+        return films, once([*refusals, *alone])
 
     def fingerprint(self) -> str:
         """The sha256 of the tables, and the choice of views."""

@@ -12,7 +12,7 @@ from evax.data.film import Film, Refusal
 from evax.data.findings import CHEXPERT
 from evax.data.labels import NOT_MENTIONED
 from evax.data.sources.base import FileSource
-from evax.data.sources.tables import FORMER_NAMES, digest_of, once, read_labels, read_rows
+from evax.data.sources.tables import FORMER_NAMES, digest_of, once, read_labels, read_rows, with_files
 from evax.data.splits import IN_TWO_SPLITS
 
 logger = logging.getLogger(__name__)
@@ -65,11 +65,8 @@ class MimicCxrSource(FileSource):
         rows, others = self._read_metadata(refusals)
         rows = self._with_labels(self._with_splits(rows, refusals), refusals)
         paths = self._image_paths(refusals)
-        refusals += [Refusal(name, "missing", "a row without its file") for name in rows if name not in paths]
-        unknown = sorted(paths.keys() - rows.keys() - others)
-        refusals += [Refusal(name, "no_row", "a file without its row") for name in unknown]
-        films = [replace(film, path=paths[name]) for name, film in rows.items() if name in paths]
-        return films, once(refusals)
+        films, alone = with_files(rows, paths, others)
+        return films, once([*refusals, *alone])
 
     def fingerprint(self) -> str:
         """The sha256 of the tables, and the choices."""

@@ -5,10 +5,11 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from evax.data.film import Refusal
+from evax.data.film import Film, Refusal
 from evax.data.labels import ABSENT, NOT_MENTIONED, PRESENT, UNCERTAIN
 
 LABELS = {
@@ -55,6 +56,16 @@ def digest_of(folder: Path, names: Iterable[str], settings: str = "") -> str:
         content = (folder / name).read_bytes()
         digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def with_files(
+    rows: Mapping[str, Film], paths: Mapping[str, Path], left_out: Collection[str]
+) -> tuple[list[Film], list[Refusal]]:
+    """The films of rows that have their file, and the rows and files that are alone; `left_out` files are no fault."""
+    refusals = [Refusal(name, "missing", "a row without its file") for name in rows if name not in paths]
+    unknown = sorted(paths.keys() - rows.keys() - set(left_out))
+    refusals += [Refusal(name, "no_row", "a file without its row") for name in unknown]
+    return [replace(film, path=paths[name]) for name, film in rows.items() if name in paths], refusals
 
 
 def once(refusals: Iterable[Refusal]) -> list[Refusal]:
