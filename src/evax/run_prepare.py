@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from evax.config import PREPARE_KEYS, ConfigError, check_config, instantiate
 from evax.data import prepare as packs
 from evax.data.manifest import QUARANTINE
-from evax.data.union import UnionPack, survey
+from evax.data.union import UnionPack, list_near_duplicates, survey
 
 log = logging.getLogger(__name__)
 
@@ -19,14 +19,17 @@ log = logging.getLogger(__name__)
 def prepare(cfg: DictConfig) -> None:
     """Write the pack of `cfg.source` where `cfg.data` will look for it; exit code 1 if it is unusable.
 
-    Data without a source of its own is a union of packs, of which it only says what they hold together.
+    Data without a source of its own is a union of packs, of which it says what they hold together
+    and lists films that look alike.
     """
     if "raw_dir" in (cfg.source or {}) and cfg.raw_dir is None:
         raise ConfigError("raw_dir: name the folder of the official download, raw_dir=FOLDER")
     check_config(cfg, PREPARE_KEYS)
     if cfg.source is None:  # a union of packs
         data = cfg.data
-        log.info("%s", survey(UnionPack(data.pack, list(data.sources), list(data.test_sets), data.val_share)))
+        pack = UnionPack(data.pack, list(data.sources), list(data.test_sets), data.val_share, data.near_duplicates)
+        log.info("%s", survey(pack))
+        log.info("%s", list_near_duplicates(pack))
         return
     raw_dir = {"raw_dir": Path(cfg.raw_dir)} if cfg.raw_dir is not None else {}
     folder = Path(cfg.data.pack)

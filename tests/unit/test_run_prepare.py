@@ -25,4 +25,5 @@ def test_data_without_a_source_is_only_counted(packs, caplog):
         prepare(composed("data=merged520k", *words, root="prepare"))
     assert "films for pre-training (one " in caplog.text
     assert "of patients of phantom/official/test; mean 0." in caplog.text
-    assert sorted(packs.rglob("*")) == before
+    assert sorted(packs.rglob("*")) == sorted([*before, packs / "near_duplicates.csv"])
+    assert "pairs of two patients' films look alike, 0 of them in two splits" in caplog.text

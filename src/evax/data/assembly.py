@@ -1,12 +1,10 @@
 """From finished shards to a pack: the table, the lists of what was refused, and the manifest."""
 
-import csv
 import hashlib
 import importlib.metadata
-import io
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +14,20 @@ import numpy as np
 import PIL
 import pyarrow as pa
 import pydicom
+from jaxtyping import UInt64
 
 from evax.data.atomic import write_atomically
 from evax.data.film import Film, Refusal
 from evax.data.framing import Fit
-from evax.data.index import build_index, label_column, parquet_bytes, schemes_of
+from evax.data.index import arrow_bytes, build_index, label_column, row_keys, schemes_of, to_numpy
 from evax.data.leakage import LeakageError, crossing
-from evax.data.manifest import DUPLICATES, INDEX, QUARANTINE, Manifest, write_manifest
-from evax.data.shards import Row, Shard, rows_path
+from evax.data.likeness import look_alikes, num_differing
+from evax.data.links import families
+from evax.data.listings import write_duplicates, write_near_duplicates, write_refusals
+from evax.data.manifest import INDEX, NEAR_DUPLICATES, QUARANTINE, Manifest, write_manifest
+from evax.data.shards import Shard, rows_path
 from evax.data.sources.base import Source
-from evax.data.splits import IN_TWO_SPLITS
+from evax.data.splits import IN_TWO_SPLITS, draw_families_together
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class PrepareReport:
     """What `prepare` did: counts only, no names.
 
     `films` are in the pack, of `items` rows and files of the source; this call read `decoded` of them.
+    Of two patients' films, `near_duplicates` pairs look alike, some of them in two splits of a scheme.
     `reasons` counts the quarantined items by reason. An unusable pack must end the program with an error.
     """
 
@@ -52,6 +55,8 @@ class PrepareReport:
     items: int
     decoded: int
     duplicates: int
+    near_duplicates: int
+    crossing_near_duplicates: int
     reasons: dict[str, int]
     max_quarantine: float
     usable: bool
@@ -65,6 +70,11 @@ class PrepareReport:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.reasons.items()))
         line = f"{self.films} films in {self.folder}, {self.quarantined} of {self.items} items quarantined"
         line += f" ({reasons})" if reasons else ""
+        if self.near_duplicates:
+            line += (
+                f"; {self.near_duplicates} pairs of two patients' films look alike, {self.crossing_near_duplicates} "
+            )
+            line += f"of them in two splits: see {NEAR_DUPLICATES}"
         if self.usable:
             return line
         return (
@@ -86,12 +96,15 @@ def assemble(
     """Write everything but the shards; the manifest comes last and makes the folder a pack."""
     rows = [row for shard in shards for row in shard.rows]
     kept = [films[row.position] for row in rows]
+    keys = row_keys(kept, rows, settings.source.name)
+    kept = draw_families_together(kept, families(keys), settings.source.drawn)
     stop_at_crossing(folder, settings, kept, [row.pixel_sha256 for row in rows], "picture", refusals)
-    _write_refusals(folder, refusals)
-    duplicates = _write_duplicates(folder, kept, rows)
-    index = build_index(kept, rows, settings.source.findings, settings.size, settings.fit)
-    content = parquet_bytes(index)
+    write_refusals(folder, refusals)
+    duplicates = write_duplicates(folder, kept, rows)
+    index = build_index(kept, rows, keys, settings.source.findings, settings.size, settings.fit)
+    content = arrow_bytes(index)
     write_atomically(folder / INDEX, content)
+    near, crossing_near = _list_near_duplicates(folder, kept, index, keys)
     mean, std = _moments(shards, len(rows) * settings.size**2)
     manifest = Manifest(
         source=settings.source.name,
@@ -104,7 +117,7 @@ def assemble(
         shard_size=settings.shard_size,
         mean=mean,
         std=std,
-        counts={**_counts(index, kept, settings.source.findings), "duplicates": duplicates},
+        counts={**_counts(index, kept, settings.source.findings), "duplicates": duplicates, "near_duplicates": near},
         masks=_masks(shards),
         shards=[{"rows": len(shard.rows), "files": shard.files} for shard in shards],
         index_sha256=hashlib.sha256(content).hexdigest(),
@@ -118,7 +131,16 @@ def assemble(
     write_manifest(folder, manifest)
     reasons = Counter(refusal.reason for refusal in refusals)
     return PrepareReport(
-        folder, len(rows), items, decoded, duplicates, dict(reasons), settings.max_quarantine, manifest.usable
+        folder,
+        len(rows),
+        items,
+        decoded,
+        duplicates,
+        near,
+        crossing_near,
+        dict(reasons),
+        settings.max_quarantine,
+        manifest.usable,
     )
 
 
@@ -126,7 +148,7 @@ def stop_at_doubly_listed(folder: Path, settings: Settings, refusals: Sequence[R
     """Raise LeakageError if the source found a film in two splits of a scheme."""
     leaks = sum(refusal.reason == IN_TWO_SPLITS for refusal in refusals)
     if leaks:
-        _write_refusals(folder, refusals)
+        write_refusals(folder, refusals)
         raise LeakageError(
             f"{settings.source.name}: the split lists put {leaks} film(s) into more than one split; "
             f"{folder / QUARANTINE} lists them: correct the split lists and run prepare again"
@@ -155,7 +177,7 @@ def stop_at_crossing(
             for film, key in zip(films, keys, strict=True)
             if key in crossed
         ]
-        _write_refusals(folder, [*refusals, *leaks])
+        write_refusals(folder, [*refusals, *leaks])
         raise LeakageError(
             f"{settings.source.name}: split scheme {scheme} puts {len(crossed)} {kind}(s) into more than one "
             f"split; {folder / QUARANTINE} lists the {len(leaks)} films: correct the split lists or remove "
@@ -203,28 +225,16 @@ def _masks(shards: Sequence[Shard]) -> list[str]:
     return list(sets.pop()) if sets else []
 
 
-def _write_refusals(folder: Path, refusals: Iterable[Refusal]) -> None:
-    _write_csv(folder / QUARANTINE, Refusal._fields, refusals)
-
-
-def _write_duplicates(folder: Path, films: Sequence[Film], rows: Sequence[Row]) -> int:
-    """List the films that show the same picture as another; returns how many could go."""
-    same: defaultdict[str, list[str]] = defaultdict(list)
-    for film, row in zip(films, rows, strict=True):
-        same[row.pixel_sha256].append(film.image_id)
-    groups = [(digest, names) for digest, names in same.items() if len(names) > 1]
-    lines = [(name, digest) for digest, names in groups for name in names]
-    _write_csv(folder / DUPLICATES, ("image_id", "pixel_sha256"), lines)
-    return sum(len(names) - 1 for _, names in groups)
-
-
-def _write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    # file names may hold bytes that are no UTF-8
-    write_atomically(path, buffer.getvalue().encode(errors="backslashreplace"))
+def _list_near_duplicates(
+    folder: Path, films: Sequence[Film], index: pa.Table, keys: Mapping[str, UInt64[np.ndarray, "N"]]
+) -> tuple[int, int]:
+    """List the films of two patients that look alike; returns pairs, and pairs in two splits."""
+    fine = to_numpy(index["fine"])
+    pairs = look_alikes(keys, to_numpy(index["coarse"]), fine)
+    alike = {row: films[row] for row in pairs.ravel().tolist()}
+    image_ids = {row: film.image_id for row, film in alike.items()}
+    splits = {scheme: {row: film.splits.get(scheme, "") for row, film in alike.items()} for scheme in schemes_of(films)}
+    return len(pairs), write_near_duplicates(folder, pairs, num_differing(fine, pairs), image_ids, splits)
 
 
 def _remove_leftovers(folder: Path, manifest: Manifest) -> None:

@@ -20,6 +20,7 @@ from jaxtyping import UInt8
 
 from evax.data.film import BadFilmError, Film, Pixels, Refusal
 from evax.data.framing import Fit, fit_pixels, frame_film
+from evax.data.likeness import likeness
 from evax.data.reading import time_limit
 from evax.data.sources.base import Source
 
@@ -28,13 +29,14 @@ SECONDS_PER_FILM = 60.0
 
 
 class Decoded(NamedTuple):
-    """A film in the pack's frame; width, height and digests are those of the original."""
+    """A film in the pack's frame; width, height and digests are those of the original, the likeness is the frame's."""
 
     pixels: Pixels
     width: int
     height: int
     file_sha256: str
     pixel_sha256: str
+    likeness: bytes
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Decoder:
             return Refusal(film.image_id, "unreadable", type(error).__name__)
         height, width = pixels.image.shape
         fitted = fit_pixels(pixels, frame_film(width, height, self.size, self.fit))
-        return Decoded(fitted, width, height, file_sha256, digest_pixels(pixels.image))
+        return Decoded(fitted, width, height, file_sha256, digest_pixels(pixels.image), likeness(fitted.image))
 
 
 def digest_pixels(image: UInt8[np.ndarray, "H W"]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Real, UInt8
 from PIL import Image
 from pydicom import Dataset, dcmread
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, get_decoder
 
 from evax.data.film import BadFilmError
 from evax.data.windowing import check_size, full_range, window
@@ -16,6 +16,8 @@ from evax.data.windowing import check_size, full_range, window
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it quotes elements, which may name patients
 
 MAGIC = slice(128, 132)  # after a preamble of any content
+PALETTE = "PALETTE COLOR"
+CODECS = "pip install 'evax[codec]'"
 
 
 def is_dicom(data: bytes) -> bool:
@@ -26,7 +28,8 @@ def is_dicom(data: bytes) -> bool:
 def grey_from_dicom(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
     """Stored values through the modality LUT or rescale, then the VOI LUT or window; MONOCHROME1 is inverted.
 
-    Without a VOI the smallest usual bit depth that holds the film is the window, as in PNG files of 16 bits.
+    Colour, also of a palette, becomes luma. Without a VOI the smallest usual bit depth that holds the film is the
+    window, as in PNG files of 16 bits.
     Raises BadFilmError with a reason: truncated, undecodable, codec, mode, frames, too_large.
     """
     with warnings.catch_warnings():
@@ -34,6 +37,7 @@ def grey_from_dicom(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
         try:
             film = dcmread(io.BytesIO(data))
             _check(film, max_pixels)
+            _check_codec(film)
             return _grey(film, film.pixel_array)
         except BadFilmError:
             raise
@@ -43,10 +47,19 @@ def grey_from_dicom(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
 
 def _reason(error: Exception) -> str:
     text = str(error)
-    if isinstance(error, NotImplementedError) or "missing dependencies" in text:
-        return "codec"  # a compression that no installed library decodes
     is_short = isinstance(error, EOFError) or "less than expected" in text or "truncated" in text
     return "truncated" if is_short else "undecodable"
+
+
+def _check_codec(film: Dataset) -> None:
+    """Refuse a compression that no installed library decodes."""
+    syntax = film.file_meta.TransferSyntaxUID
+    try:
+        is_known = not syntax.is_compressed or get_decoder(syntax).is_available
+    except NotImplementedError:
+        raise BadFilmError("codec", f"{syntax.name}: convert it to a compression that DICOM has for films") from None
+    if not is_known:
+        raise BadFilmError("codec", f"{syntax.name}: {CODECS}")
 
 
 def _check(film: Dataset, max_pixels: int) -> None:
@@ -58,12 +71,15 @@ def _check(film: Dataset, max_pixels: int) -> None:
     mode = film.PhotometricInterpretation
     if film.SamplesPerPixel == 3 and film.BitsAllocated == 8:
         return
-    if mode not in ("MONOCHROME1", "MONOCHROME2") or film.SamplesPerPixel != 1:
+    if mode not in ("MONOCHROME1", "MONOCHROME2", PALETTE) or film.SamplesPerPixel != 1:
         raise BadFilmError("mode", f"{mode} of {film.SamplesPerPixel} samples of {film.BitsAllocated} bits")
 
 
 def _grey(film: Dataset, stored: Real[np.ndarray, "..."]) -> UInt8[np.ndarray, "H W"]:
-    if film.SamplesPerPixel == 3:
+    if film.PhotometricInterpretation == PALETTE:
+        stored = apply_color_lut(stored, film)
+        stored = (stored >> 8).astype(np.uint8) if stored.dtype == np.uint16 else stored
+    if stored.ndim == 3:
         return np.array(Image.fromarray(stored).convert("L"))
     values = apply_modality_lut(stored, film)
     shown = window(*_windowed(film, values))

@@ -1,6 +1,7 @@
 """Label policies: what an uncertain or unmentioned finding means to the loss and the metrics."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -28,11 +29,12 @@ def resolve_labels(
     findings: Sequence[str],
     uncertain: Uncertain | Literal["per_class"] = "ignore",
     missing: Missing = "zeros",
-    per_class: Mapping[str, Uncertain] | None = None,
+    per_class: Mapping[str, Uncertain | float] | None = None,
 ) -> Targets:
     """Turn labels (1 present, 0 absent, -1 uncertain, -2 not mentioned) into targets and their mask.
 
-    `uncertain="per_class"` reads the policy of each finding from `per_class`, which must name them all.
+    `uncertain="per_class"` reads the policy of each finding from `per_class`, which must name them all; a number
+    in (0, 1) there is the target itself.
     """
     _check_values(labels, findings)
     policies = _policies(findings, uncertain, per_class)
@@ -43,11 +45,41 @@ def resolve_labels(
     for column, policy in enumerate(policies):
         if policy != "ignore":
             rows = labels[:, column] == UNCERTAIN
-            targets[rows, column] = _UNCERTAIN_TARGETS[policy]
+            targets[rows, column] = policy if isinstance(policy, float) else _UNCERTAIN_TARGETS[policy]
             is_known[rows, column] = True
     if missing == "zeros":
         is_known |= labels == NOT_MENTIONED
     return Targets(targets, is_known)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelPolicy:
+    """Which findings of a pack are the classes, in which order, and what their labels mean.
+
+    `findings` null takes all of the pack. `uncertain`, `missing` and `per_class` are those of `resolve_labels`.
+    """
+
+    findings: Sequence[str] | None = None
+    uncertain: Uncertain | Literal["per_class"] = "ignore"
+    missing: Missing = "zeros"
+    per_class: Mapping[str, Uncertain | float] | None = None
+
+    def classes(self, of_pack: Sequence[str]) -> tuple[str, ...]:
+        """The classes, all of which the pack must have."""
+        classes = tuple(self.findings or of_pack)
+        if unknown := [name for name in classes if name not in of_pack]:
+            raise ValueError(f"data.labels.findings: the pack has no {unknown[0]!r}; it has {', '.join(of_pack)}")
+        return classes
+
+    def targets(self, labels: Int8[np.ndarray, "N K"], of_pack: Sequence[str], *, soft: bool) -> Targets:
+        """Targets of the classes. Without `soft`, as scores need them, a label between 0 and 1 is unknown."""
+        classes = self.classes(of_pack)
+        columns = [list(of_pack).index(name) for name in classes]
+        targets, is_known = resolve_labels(labels[:, columns], classes, self.uncertain, self.missing, self.per_class)
+        if soft:
+            return Targets(targets, is_known)
+        is_hard = (targets == 0) | (targets == 1)
+        return Targets(np.where(is_hard, targets, np.float32(0)), is_known & is_hard)
 
 
 def _check_values(labels: Int8[np.ndarray, "N C"], findings: Sequence[str]) -> None:
@@ -59,7 +91,10 @@ def _check_values(labels: Int8[np.ndarray, "N C"], findings: Sequence[str]) -> N
         raise ValueError(f"label {labels[row, column]} of {findings[column]} is none of 1, 0, -1, -2")
 
 
-def _policies(findings: Sequence[str], uncertain: str, per_class: Mapping[str, str] | None) -> list[str]:
+def _policies(
+    findings: Sequence[str], uncertain: str, per_class: Mapping[str, Uncertain | float] | None
+) -> list[str | float]:
+    policies: list[str | float]
     if uncertain == "per_class":
         unnamed = [name for name in findings if name not in (per_class or {})]
         if unnamed or per_class is None:
@@ -67,7 +102,11 @@ def _policies(findings: Sequence[str], uncertain: str, per_class: Mapping[str, s
         policies = [per_class[name] for name in findings]
     else:
         policies = [uncertain] * len(findings)
-    unknown = sorted(set(policies) - {*_UNCERTAIN_TARGETS, "ignore"})
+    unknown = [each for each in policies if not _is_policy(each)]
     if unknown:
         raise ValueError(f"uncertain={unknown[0]} is unknown; use zeros, ones, ignore, smooth or per_class")
     return policies
+
+
+def _is_policy(policy: str | float) -> bool:
+    return 0 < policy < 1 if isinstance(policy, float) else policy in (*_UNCERTAIN_TARGETS, "ignore")

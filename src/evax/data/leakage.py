@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import UInt64
 
+from evax.data.links import num_shared, sorted_unique
 from evax.data.pack import Pack
 
 
@@ -15,19 +16,17 @@ class LeakageError(Exception):
     """Patients or films are on both sides of a split; the message counts them and never names them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cohort:
-    """Some films of a pack, as sets that can be compared with those of another pack.
+    """Some films of a pack, as ascending keys (`evax.data.links`) that mean the same in every pack.
 
-    `patients` are qualified by their source ("cxr14:150"), because a bare number means nothing elsewhere; a
-    source that re-publishes films of another set qualifies its patient ids itself. `files` and `pixels` are
-    digests of the films as stored and as decoded.
+    `files` and `pixels` are of the films as stored and as decoded.
     """
 
     name: str
-    patients: frozenset[str]
-    files: frozenset[str]
-    pixels: frozenset[str]
+    patients: UInt64[np.ndarray, "P"]
+    files: UInt64[np.ndarray, "F"]
+    pixels: UInt64[np.ndarray, "X"]
 
 
 def crossing(keys: Iterable[str], splits: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -41,26 +40,9 @@ def crossing(keys: Iterable[str], splits: Iterable[str]) -> dict[str, tuple[str,
 
 def cohort(pack: Pack, scheme: str, splits: Sequence[str]) -> Cohort:
     """The films of a pack that a scheme puts into one of `splits`."""
-    rows = np.flatnonzero(np.isin(pack.split(scheme), splits))
-    patients, files, pixels = (pack.texts(name, rows) for name in ("patient_id", "file_sha256", "pixel_sha256"))
-    return Cohort(
-        f"{pack.manifest.source}/{scheme}/{'+'.join(splits)}",
-        frozenset(qualified(patient, pack.manifest.source) for patient in set(patients)),
-        frozenset(files) - {""},
-        frozenset(pixels),
-    )
-
-
-def overlapping(pack: Pack, tests: Iterable[Cohort]) -> Bool[np.ndarray, "N"]:
-    """Which films of a pack belong to a patient of the test sets, or to one who shares a film with them."""
-    tests = tuple(tests)
-    patients = frozenset[str]().union(*(test.patients for test in tests))
-    files = frozenset[str]().union(*(test.files for test in tests))
-    pixels = frozenset[str]().union(*(test.pixels for test in tests))
-    owners = [qualified(patient, pack.manifest.source) for patient in pack.texts("patient_id")]
-    digests = zip(owners, pack.texts("file_sha256"), pack.texts("pixel_sha256"), strict=True)
-    known = {owner for owner, file, pixel in digests if owner in patients or file in files or pixel in pixels}
-    return np.array([owner in known for owner in owners], bool)
+    is_in = pack.is_in(scheme, splits)
+    patients, files, pixels = (sorted_unique(pack.keys(kind)[is_in]) for kind in ("patient", "file", "pixel"))
+    return Cohort(f"{pack.manifest.source}/{scheme}/{'+'.join(splits)}", patients, files, pixels)
 
 
 def check_gate(pretraining: Cohort, downstream: Sequence[Cohort]) -> dict[str, Any]:
@@ -69,8 +51,8 @@ def check_gate(pretraining: Cohort, downstream: Sequence[Cohort]) -> dict[str, A
     Returns a verdict of plain types for the checkpoint; raises LeakageError at the first overlap.
     """
     for test in downstream:
-        patients = len(pretraining.patients & test.patients)
-        films = max(len(pretraining.files & test.files), len(pretraining.pixels & test.pixels))
+        patients = num_shared((pretraining.patients, test.patients))
+        films = max(num_shared((pretraining.files, test.files)), num_shared((pretraining.pixels, test.pixels)))
         if patients or films:
             raise LeakageError(
                 f"{pretraining.name} shares {patients} patients and {films} films with the test set "
@@ -83,8 +65,3 @@ def check_gate(pretraining: Cohort, downstream: Sequence[Cohort]) -> dict[str, A
         "overlapping_films": 0,
         "passed": True,
     }
-
-
-def qualified(patient: str, source: str) -> str:
-    """A patient id that means the same in every pack."""
-    return patient if ":" in patient else f"{source}:{patient}"

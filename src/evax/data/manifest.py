@@ -8,11 +8,12 @@ from typing import Any
 
 from evax.data.atomic import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
-INDEX = "index.parquet"
+INDEX = "index.arrow"
 QUARANTINE = "quarantine.csv"
 DUPLICATES = "duplicates.csv"
+NEAR_DUPLICATES = "near_duplicates.csv"
 
 
 class PackError(Exception):
@@ -23,10 +24,10 @@ class PackError(Exception):
 class Manifest:
     """The fields of manifest.json.
 
-    `mean` and `std` are of pixels / 255 over all films. `counts` holds films, patients, duplicates, films by
-    scheme and split, and positives by finding. `shards` lists the films of each shard and the sha256 of its
-    files. `quarantined` of `items` rows and files of the source were refused; `usable` says whether that is
-    within `max_quarantine`.
+    `mean` and `std` are of pixels / 255 over all films. `counts` holds films, patients, duplicates, pairs of
+    near duplicates, films by scheme and split, and positives by finding. `shards` lists the films of each shard and
+    the sha256 of its files. `quarantined` of `items` rows and files of the source were refused; `usable` says whether
+    that is within `max_quarantine`.
     """
 
     source: str

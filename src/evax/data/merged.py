@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from evax.data.leakage import Cohort
 from evax.data.module import PackDataModule
+from evax.data.near import NearDuplicates
 from evax.data.sampler import ResumableBatchSampler, WeightedBatchSampler, num_draws
 from evax.data.union import UnionPack
 
@@ -16,8 +18,9 @@ class Merged520kData(PackDataModule):
     """ChestX-ray14, CheXpert and MIMIC-CXR, frontal films without the patients of `test_sets` (EVA-X, section 2).
 
     `pack` is the folder of the packs that `sources` chooses from; a source's films come `weights` times an epoch.
-    `test_sets` name downstream tests as PACK/SCHEME/SPLIT; `val_share` of the patients monitor. With all three
-    sources and `fit_on=("train", "val")` these are the paper's 520,885 films. Other settings are those of every pack.
+    `test_sets` name downstream tests as PACK/SCHEME/SPLIT; `val_share` of the patients monitor;
+    `near_duplicates="exclude"` keeps out patients with a film that looks like a test film, too. With all three sources
+    and `fit_on=("train", "val")` these are the paper's 520,885 films. Other settings are those of every pack.
     """
 
     def __init__(
@@ -28,16 +31,16 @@ class Merged520kData(PackDataModule):
         weights: Mapping[str, float],
         test_sets: Sequence[str] = (),
         val_share: float = 0.01,
+        near_duplicates: NearDuplicates = "report",
         **settings: Any,
     ) -> None:
         for source in sources:
             if not weights.get(source, 0) > 0:
                 raise ValueError(f"data.weights.{source} must be above 0; to leave {source} out, change data.sources")
         self.weights = {source: float(weights[source]) for source in sources}
-        self.union = UnionPack(pack, sources, test_sets, val_share)
+        self.union = UnionPack(pack, sources, test_sets, val_share, near_duplicates)
         super().__init__(pack=self.union, **settings)
-        of_row = self.union.sources()[self.train_rows]
-        self.groups = [np.flatnonzero(of_row == source) for source in sources]
+        self.groups = [_places(self.train_rows, self.union.rows_of(source)) for source in sources]
         for source, group in zip(sources, self.groups, strict=True):
             if not len(group):
                 raise ValueError(f"data.sources: {source} has no training films under these settings; leave it out")
@@ -58,3 +61,8 @@ class Merged520kData(PackDataModule):
     def state_dict(self) -> dict[str, Any]:
         """What decides the order of samples, the weights among it."""
         return {**super().state_dict(), "weights": self.weights}
+
+
+def _places(rows: Int[np.ndarray, "R"], part: slice) -> Int[np.ndarray, "_"]:
+    """The places in ascending `rows` of those that lie in `part`."""
+    return np.arange(*np.searchsorted(rows, [part.start, part.stop]))

@@ -3,19 +3,22 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Int
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from evax.data.dataset import Masking, PackDataset
+from evax.data.dataset import Masking, PackDataset, as_it_is
 from evax.data.keyed_random import Stream, keyed_generator
+from evax.data.labels import LabelPolicy, Targets
 from evax.data.leakage import Cohort, check_gate, cohort
+from evax.data.near import NearDuplicates, check_near_duplicates, families_of_look_alikes
 from evax.data.pack import Pack
+from evax.data.randaugment import RandAugmentFilm
 from evax.data.sampler import EvaluationBatchSampler, ResumableBatchSampler, accumulation
-from evax.data.transforms import Crop, RandomCropFlip
+from evax.data.transforms import Augment, Crop, InTurn, RandomCropFlip
 
 
 class ResumeError(RuntimeError):
@@ -26,9 +29,12 @@ class PackDataModule(LightningDataModule):
     """Films of one pack.
 
     `split` names a scheme of the pack, `fit_on` its splits that train, `fraction` the share of training patients
-    (nested: a smaller fraction is a subset of a larger one). `batch_size` is global; `per_device_batch` (default:
-    all of a device's share) decides accumulation and changes no result. `masking` hides patches of the
-    student's grid. Subclasses name one data set.
+    (nested: a smaller fraction is a subset of a larger one). `near_duplicates="exclude"` leaves out training patients
+    with a film that looks like one of another patient in val or test. `batch_size` is global; `per_device_batch`
+    (default: all of a device's share) decides accumulation and changes no result. `masking` hides patches of the
+    student's grid. With `labels` samples have targets, and `select_on` names the split that chooses the best
+    checkpoint. `randaugment` is a policy of timm's; `resize_to` (pixels) makes evaluation read the middle of a film
+    of that size instead of the whole film. Subclasses name one data set.
     """
 
     def __init__(
@@ -41,8 +47,13 @@ class PackDataModule(LightningDataModule):
         split: str = "official",
         fit_on: Sequence[str] = ("train",),
         fraction: float = 1.0,
+        near_duplicates: NearDuplicates = "report",
         crop: Crop | None = None,
+        randaugment: str | None = None,
+        resize_to: int | None = None,
         masking: Masking | None = None,
+        labels: LabelPolicy | None = None,
+        select_on: Literal["val", "test"] = "val",
         patch_size: int = 16,
         per_device_batch: int | None = None,
         num_workers: int | None = None,
@@ -50,15 +61,22 @@ class PackDataModule(LightningDataModule):
         super().__init__()
         if not 0 < fraction <= 1:
             raise ValueError(f"data.fraction={fraction} must be in (0, 1]")
+        check_near_duplicates(near_duplicates)
         if image_size % patch_size:
             raise ValueError(f"image_size={image_size} is not a multiple of the patch size {patch_size}")
         self.pack = pack if isinstance(pack, Pack) else Pack(pack)
         self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
         self.split, self.fit_on, self.fraction = split, tuple(fit_on), fraction
         self.crop, self.masking = crop or Crop(), masking
+        crop_flip = RandomCropFlip(image_size, self.crop)
+        self.augment: Augment = InTurn(crop_flip, RandAugmentFilm(randaugment)) if randaugment else crop_flip
+        if resize_to is not None and resize_to < image_size:
+            raise ValueError(f"data.resize_to={resize_to} must be at least image_size={image_size}")
+        self.resize_to, self.labels, self.select_on = resize_to, labels, select_on
+        self.classes = labels.classes(self.pack.findings) if labels is not None else ()
         self.grid = (image_size // patch_size,) * 2
         self.per_device_batch, self.num_workers = per_device_batch, num_workers
-        self.train_rows = self._fraction_of(self.rows(*self.fit_on))
+        self.train_rows = self._fraction_of(self._apart(self.rows(*self.fit_on), near_duplicates))
         self.gate = check_gate(cohort(self.pack, split, self.fit_on), self.test_sets())
 
     def test_sets(self) -> list[Cohort]:
@@ -67,15 +85,25 @@ class PackDataModule(LightningDataModule):
 
     def rows(self, *splits: str) -> Int[np.ndarray, "R"]:
         """Rows of the pack in any of the splits, ascending; an empty result is an error naming the scheme."""
-        rows = np.flatnonzero(np.isin(np.asarray(self.pack.split(self.split)), splits))
+        rows = np.flatnonzero(self.pack.is_in(self.split, splits))
         if not len(rows):
             raise ValueError(
                 f"data.split={self.split} has no films in {', '.join(splits)} in the pack {self.pack.folder}"
             )
         return rows
 
+    def _apart(self, rows: Int[np.ndarray, "R"], near_duplicates: NearDuplicates) -> Int[np.ndarray, "R2"]:
+        """Training rows without the families of films that look like one of another split, if those are to go."""
+        if near_duplicates == "report":
+            return rows
+        others = self.pack.is_in(self.split, {"train", "val", "test"} - set(self.fit_on))
+        family = families_of_look_alikes(self.pack)
+        return rows[~np.isin(family[rows], family[others])]
+
     def _fraction_of(self, rows: Int[np.ndarray, "R"]) -> Int[np.ndarray, "R2"]:
-        patients = np.asarray(self.pack.patient_ids)[rows]
+        if self.fraction == 1:
+            return rows
+        patients = self.pack.patients[rows]
         unique = np.unique(patients)
         order = keyed_generator(self.seed, Stream.SPLIT).permutation(len(unique))
         chosen = unique[order[: max(1, round(self.fraction * len(unique)))]]
@@ -105,10 +133,21 @@ class PackDataModule(LightningDataModule):
             rows,
             size=self.image_size,
             seed=self.seed,
-            crop=RandomCropFlip(self.image_size, self.crop) if augment else None,
+            augment=self.augment if augment else None,
+            resize_to=self.resize_to,
             masking=self.masking if mask else None,
             grid=self.grid,
+            targets=self._targets(soft=augment) if self.labels is not None else None,
         )
+
+    def _targets(self, *, soft: bool) -> Targets:
+        assert self.labels is not None
+        return self.labels.targets(np.asarray(self.pack.labels), self.pack.findings, soft=soft)
+
+    def targets_of(self, rows: Int[np.ndarray, "R"]) -> Targets:
+        """What the films of some rows show, as scores need it: 1, 0, or not known."""
+        targets, is_known = self._targets(soft=False)
+        return Targets(targets[rows], is_known[rows])
 
     def train_dataloader(self) -> DataLoader:
         """Micro-batches of this rank from the optimizer step that the trainer has reached."""
@@ -127,8 +166,8 @@ class PackDataModule(LightningDataModule):
         return ResumableBatchSampler(self.films_per_epoch, **place)
 
     def val_dataloader(self) -> DataLoader:
-        """Every validation film once over all ranks."""
-        return self.evaluation_loader(self.dataset(self.rows("val")))
+        """Every film of the split that selects, once over all ranks."""
+        return self.evaluation_loader(self.dataset(self.rows(self.select_on)))
 
     def evaluation_loader(self, dataset: PackDataset) -> DataLoader:
         """Every sample once over all ranks, in order, whole films."""
@@ -144,7 +183,7 @@ class PackDataModule(LightningDataModule):
     def local_loader(self, dataset: PackDataset) -> DataLoader:
         """Every sample on this rank alone, in order, read in the calling process."""
         sampler = EvaluationBatchSampler(len(dataset), micro_batch=self._micro_batch(1))
-        return DataLoader(dataset, batch_sampler=sampler)
+        return DataLoader(dataset, batch_sampler=sampler, collate_fn=as_it_is)
 
     def _loader(self, dataset: PackDataset, sampler: Any) -> DataLoader:
         workers = self.num_workers if self.num_workers is not None else self._default_workers()
@@ -152,6 +191,7 @@ class PackDataModule(LightningDataModule):
         return DataLoader(
             dataset,
             batch_sampler=sampler,
+            collate_fn=as_it_is,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=on_gpu,

@@ -1,17 +1,16 @@
-"""Read a pack: memory-mapped films, and their table in flat buffers."""
+"""Read a pack: memory-mapped films and table."""
 
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from jaxtyping import Float32, Int, Int8, UInt8
+from jaxtyping import Bool, Float32, Int, Int8, Int32, UInt8, UInt64
 
-from evax.data.atomic import sha256_of
 from evax.data.film import Box
-from evax.data.index import label_column, split_column
+from evax.data.index import key_column, label_column, map_index, split_column, to_numpy
 from evax.data.manifest import INDEX, QUARANTINE, Manifest, PackError, prepare_again, read_manifest
 from evax.data.shards import PIXELS, mask_kind, npy_header, shard_file
 
@@ -20,8 +19,8 @@ class Pack:
     """The films of one source, ready for training: `len(pack)` rows in the order of the source's table.
 
     `labels` are 1 present, 0 absent, -1 uncertain, -2 not mentioned, with a column for each of `findings`.
-    `mean` and `std` are of pixels / 255. A pack pickles as its folder's name, and opens its files only when a
-    process first reads from them.
+    `mean` and `std` are of pixels / 255. Opening a pack reads none of its rows: pixels and table are mapped, numbers
+    are used where they lie, and texts are made when they are asked for. A pack pickles as its folder's name.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -29,7 +28,7 @@ class Pack:
         self.manifest = read_manifest(self.folder)
         _check_usable(self.folder, self.manifest)
         _check_files(self.folder, self.manifest)
-        self._table = pq.read_table(self.folder / INDEX)
+        self._table = _open_index(self.folder, self.manifest)
         self._starts = np.cumsum([0, *(shard["rows"] for shard in self.manifest.shards)])
         if len(self) != self._starts[-1]:
             raise PackError(
@@ -113,44 +112,66 @@ class Pack:
 
     def split(self, scheme: str) -> np.ndarray:
         """The split (N,) of each row under a scheme: "train", "val", "test", or "" for a film outside it."""
-        if scheme not in self.schemes:
-            known = ", ".join(self.schemes) or "none"
-            raise ValueError(f"split={scheme} is unknown to the pack at {self.folder}; it has: {known}")
+        self._check_scheme(scheme)
         return self.column(split_column(scheme))
+
+    def is_in(self, scheme: str, splits: Collection[str]) -> Bool[np.ndarray, "N"]:
+        """Which rows a scheme puts into one of `splits`, without making texts of them."""
+        self._check_scheme(scheme)
+        parts = self._column(split_column(scheme)).chunks
+        wanted = [np.array([name in splits for name in part.dictionary.to_pylist()], bool) for part in parts]
+        return np.concatenate([is_in[part.indices.to_numpy()] for part, is_in in zip(parts, wanted, strict=True)])
+
+    def keys(self, kind: str) -> UInt64[np.ndarray, "N"]:
+        """The key (`evax.data.links`) of each row's "patient", "file" or "pixel": equal in any pack for equal ones."""
+        return self.column(key_column(kind))
+
+    @cached_property
+    def patients(self) -> Int32[np.ndarray, "N"]:
+        """The patients as numbers: how many come before them by name."""
+        return self._column("patient_id").chunk(0).indices.to_numpy()
 
     def column(self, name: str) -> np.ndarray:
         """A column of the index as a flat NumPy array (N,)."""
-        column = self._table[name]
-        if pa.types.is_string(column.type):
-            return np.array(column.to_pylist(), np.str_)
-        return column.to_numpy()
+        return to_numpy(self._column(name))
 
-    def texts(self, name: str, rows: Int[np.ndarray, "R"] | None = None) -> list[str]:
-        """A column of text at some rows, or whole: for comparing, without an array as wide as its longest text."""
-        column = self._table[name]
-        return (column if rows is None else column.take(pa.array(rows))).to_pylist()
+    def texts(self, name: str, rows: Int[np.ndarray, "R"]) -> list[str]:
+        """A column of text at some rows."""
+        return self._column(name).take(pa.array(rows)).to_pylist()
 
     def boxes(self, row: int) -> tuple[Box, ...]:
         """The boxes of a film in unit coordinates of its frame."""
-        return tuple(Box(**box) for box in self._table["boxes"][row].as_py())
+        return tuple(Box(**box) for box in self._column("boxes")[row].as_py())
 
     def image(self, row: int) -> UInt8[np.ndarray, "H W"]:
         """A copy of a film's pixels, 0 black to 255 white."""
-        return self._read(PIXELS, row)
+        return np.array(self.film(row))
+
+    def film(self, row: int) -> UInt8[np.ndarray, "H W"]:
+        """A film's pixels where they are mapped: to be read only, and fetched from disk as far as they are read."""
+        return self._map(PIXELS, row)
 
     def mask(self, name: str, row: int) -> UInt8[np.ndarray, "H W"]:
         """A copy of a film's mask `name`; its values are the source's."""
         if name not in self.manifest.masks:
             known = ", ".join(self.manifest.masks) or "none"
             raise ValueError(f"mask={name} is unknown to the pack at {self.folder}; it has: {known}")
-        return self._read(mask_kind(name), row)
+        return np.array(self._map(mask_kind(name), row))
 
-    def _read(self, kind: str, row: int) -> UInt8[np.ndarray, "H W"]:
+    def _column(self, name: str) -> pa.ChunkedArray:
+        return self._table[name]
+
+    def _check_scheme(self, scheme: str) -> None:
+        if scheme not in self.schemes:
+            known = ", ".join(self.schemes) or "none"
+            raise ValueError(f"split={scheme} is unknown to the pack at {self.folder}; it has: {known}")
+
+    def _map(self, kind: str, row: int) -> UInt8[np.ndarray, "H W"]:
         number, offset = self._place(row)
         name = shard_file(kind, number)
         if name not in self._maps:
-            self._maps[name] = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
-        return np.array(self._maps[name][offset])
+            self._maps[name] = np.asarray(np.load(self.folder / name, mmap_mode="r", allow_pickle=False))
+        return self._maps[name][offset]
 
     def _place(self, row: int) -> tuple[int, int]:
         """The shard of a row, and the row within it."""
@@ -158,16 +179,6 @@ class Pack:
             raise IndexError(f"row {row} of a pack of {len(self)} films")
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         return number, row - int(self._starts[number])
-
-
-def verify(folder: Path) -> Manifest:
-    """Re-hash every file of a pack; PackError names those that are missing or damaged."""
-    manifest = read_manifest(folder)
-    _check_files(folder, manifest)
-    damaged = [name for name, digest in manifest.files.items() if sha256_of(folder / name) != digest]
-    if damaged:
-        raise PackError(_broken(folder, damaged, manifest.source))
-    return manifest
 
 
 def _check_usable(folder: Path, manifest: Manifest) -> None:
@@ -178,6 +189,13 @@ def _check_usable(folder: Path, manifest: Manifest) -> None:
         f"{QUARANTINE}, above max_quarantine={manifest.max_quarantine:g}; fix those files or raise "
         "max_quarantine, and " + prepare_again(manifest.source)
     )
+
+
+def _open_index(folder: Path, manifest: Manifest) -> pa.Table:
+    try:
+        return map_index(folder / INDEX)
+    except pa.ArrowInvalid:
+        raise PackError(_broken(folder, [INDEX], manifest.source)) from None
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:

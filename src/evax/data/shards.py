@@ -24,13 +24,14 @@ PIXELS = "pixels"
 
 @dataclass(frozen=True)
 class Row:
-    """A film of a shard: its position in the source's table, and the size and digests of the original."""
+    """A film of a shard: its position in the source's table, size and digests of the original, likeness."""
 
     position: int
     width: int
     height: int
     file_sha256: str
     pixel_sha256: str
+    likeness: str
 
 
 @dataclass
@@ -111,7 +112,8 @@ def _append(shard: Shard, position: int, film: Decoded, files: dict[str, BinaryI
     files[PIXELS].write(image.tobytes())
     for name, mask in masks.items():
         files[mask_kind(name)].write(mask.tobytes())
-    shard.rows.append(Row(position, film.width, film.height, film.file_sha256, film.pixel_sha256))
+    digests = film.file_sha256, film.pixel_sha256, film.likeness.hex()
+    shard.rows.append(Row(position, film.width, film.height, *digests))
     total, total_squares = _sums(image)
     shard.total += total
     shard.total_squares += total_squares

@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import default_collate
 
 from evax.data.dataset import PackDataset
 from evax.data.pack import Pack
@@ -16,7 +17,7 @@ def pack(pack_folder):
 
 
 def dataset(pack, rows=range(10), **settings):
-    chosen = {"size": 32, "seed": 7, "crop": RandomCropFlip(32, Crop()), "masking": BlockwiseMasking(0.4)}
+    chosen = {"size": 32, "seed": 7, "augment": RandomCropFlip(32, Crop()), "masking": BlockwiseMasking(0.4)}
     return PackDataset(pack, np.array(rows), **(chosen | {"grid": (8, 8)} | settings))
 
 
@@ -54,16 +55,25 @@ def test_another_seed_draws_otherwise(pack):
 
 
 def test_masks_do_not_depend_on_the_crop(pack):
-    assert torch.equal(dataset(pack)[0, 2]["is_masked"], dataset(pack, crop=None)[0, 2]["is_masked"])
+    assert torch.equal(dataset(pack)[0, 2]["is_masked"], dataset(pack, augment=None)[0, 2]["is_masked"])
 
 
 def test_without_crop_the_whole_film_is_resized(pack):
-    image = dataset(pack, rows=[5], crop=None)[3, 0]["image"][0].numpy()
+    image = dataset(pack, rows=[5], augment=None)[3, 0]["image"][0].numpy()
     assert np.array_equal(image, resize(pack.image(5), 32))
 
 
 def test_without_masking_there_is_no_mask(pack):
     assert set(dataset(pack, masking=None)[0, 0]) == {"image", "row"}
+
+
+@pytest.mark.parametrize("settings", [{}, {"masking": None}, {"augment": None}])
+def test_a_batch_is_its_samples(pack, settings):
+    films = dataset(pack, **settings)
+    keys = [(0, 3), (2, 1), (0, 9)]
+    batch, samples = films.__getitems__(keys), default_collate([films[key] for key in keys])
+    assert set(batch) == set(samples)
+    assert all(torch.equal(batch[name], samples[name]) for name in samples)
 
 
 def test_a_pickled_data_set_gives_the_same_samples(pack):

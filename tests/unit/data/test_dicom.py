@@ -1,17 +1,29 @@
 import io
 
 import numpy as np
-import pydicom
 import pytest
 from cxr14_tree import grey
+from PIL import Image
 from pydicom import FileDataset
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    JPEG2000,
+    MPEG2MPML,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from evax.data.film import BadFilmError
 from evax.data.reading import read_grey
 
 FILM = grey(3, 80, 100)
+SMOOTH = np.add.outer(np.arange(80), np.arange(100)).astype(np.uint8)
 TWELVE = FILM.astype(np.uint16) * 16  # 0 to 3840 of 4095
 
 
@@ -109,17 +121,75 @@ def test_colour_becomes_luma(write):
     ("elements", "expected"),
     [
         ({"NumberOfFrames": 2}, "frames"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "mode"),
-        ({"syntax": JPEGLSLossless}, "codec"),
+        ({"PhotometricInterpretation": "HSV"}, "mode"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "undecodable"),  # without its palette
         ({"stored": np.zeros((80, 80), np.uint16)}, "flat"),
         ({"stored": TWELVE[:40]}, "too_small"),
         ({"Rows": 200}, "truncated"),
     ],
 )
 def test_what_cannot_be_a_film_has_its_reason(elements, expected, write):
-    if "syntax" in elements:
-        elements = elements | {"PixelData": pydicom.encaps.encapsulate([bytes(100)])}
     assert reason(write(**elements)) == expected
+
+
+def palette(bits):
+    """Red, green and blue that make the stored value a grey of as much, in entries of `bits`."""
+    elements = {}
+    for colour in ("Red", "Green", "Blue"):
+        elements[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
+        entries = np.arange(256, dtype=np.uint8) if bits == 8 else np.arange(256, dtype=np.uint16) * 257
+        elements[f"{colour}PaletteColorLookupTableData"] = entries.tobytes()
+    return elements
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_palette_is_applied(bits, write):
+    path = write(FILM, PhotometricInterpretation="PALETTE COLOR", **palette(bits))
+    np.testing.assert_array_equal(read_grey(path), FILM)
+
+
+def test_luma_of_stored_luma_and_chroma(write):
+    grey_ycc = np.dstack([FILM, np.full_like(FILM, 128), np.full_like(FILM, 128)])
+    near(write(grey_ycc, SamplesPerPixel=3, PhotometricInterpretation="YBR_FULL", PlanarConfiguration=0), FILM)
+
+
+def encoded(image, form, **settings):
+    """One frame as DICOM encapsulates it."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, form, **settings)
+    return encapsulate([buffer.getvalue()])
+
+
+def rle(image):
+    """A frame of 8 bits in one run-length segment of literal runs."""
+    runs = b"".join(bytes([len(row) - 1]) + row.tobytes() for row in image)
+    return encapsulate([np.array([1, 64, *[0] * 14], "<u4").tobytes() + runs])
+
+
+@pytest.mark.parametrize(
+    ("syntax", "data", "error"),
+    [
+        (JPEGBaseline8Bit, encoded(SMOOTH, "JPEG", quality=95), 3),
+        (JPEG2000Lossless, encoded(SMOOTH, "JPEG2000", no_jp2=True), 0),
+        (JPEG2000, encoded(SMOOTH, "JPEG2000", no_jp2=True, irreversible=True, quality_layers=[5]), 3),
+        (RLELossless, rle(SMOOTH), 0),
+    ],
+)
+def test_usual_compressions_are_read(syntax, data, error, write):
+    path = write(SMOOTH, syntax, PixelData=data)
+    np.testing.assert_allclose(read_grey(path).astype(int), SMOOTH, atol=error)
+    path.write_bytes(path.read_bytes()[: -len(data) // 2])
+    assert reason(path) in ("truncated", "undecodable")
+
+
+@pytest.mark.parametrize("syntax", [JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, MPEG2MPML])
+def test_a_compression_without_decoder_names_itself_and_the_fix(syntax, write, monkeypatch):
+    monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.is_available", False)
+    with pytest.raises(BadFilmError) as caught:
+        read_grey(write(SMOOTH, syntax, PixelData=encapsulate([bytes(100)])))
+    fix = "convert it" if syntax == MPEG2MPML else r"pip install 'evax[codec]'"
+    assert caught.value.reason == "codec"
+    assert caught.value.detail.startswith(f"{syntax.name}: {fix}")
 
 
 def test_a_cut_file_is_refused_at_every_length(write):

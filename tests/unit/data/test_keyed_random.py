@@ -41,3 +41,9 @@ def test_first_draws_over_samples_are_uniform():
 
 def test_purposes_have_numbers_of_their_own():
     assert len({int(stream) for stream in Stream}) == len(Stream.__members__)
+
+
+def test_a_stream_is_numpys_philox_of_the_same_key_and_counter():
+    for seed, stream, epoch, index in KEYS:
+        philox = np.random.Philox(key=[seed, stream], counter=[0, 0, epoch, index])
+        assert np.array_equal(draws(seed, stream, epoch, index), np.random.Generator(philox).random(2000))

@@ -3,9 +3,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from cxr14_tree import good_tree
+from PIL import Image
 from tiny import tiny_data
 
 from evax.data.module import ResumeError
+from evax.data.prepare import prepare
+from evax.data.sources.cxr14 import ChestXray14Source
 
 
 def attach(data, *, rank=0, world_size=1, step=0):
@@ -35,6 +39,17 @@ def test_train_rows_are_the_packs_train_split(whole):
 
 def test_several_splits_can_train(pack_folder):
     assert len(tiny_data(pack_folder, fit_on=("train", "val")).train_rows) == 54
+
+
+def test_training_patients_that_look_like_others_can_be_left_out(tmp_path):
+    tree = good_tree(tmp_path / "raw", patients=9, films=1)
+    Image.open(tree.root / "images/00001008_000.png").save(tmp_path / "copy.jpg", quality=80)
+    (tmp_path / "copy.jpg").rename(tree.root / "images/00001000_000.png")  # a test film in train or val
+    report = prepare(ChestXray14Source(tree.write()), tmp_path / "pack", size=80, workers=0)
+    assert (report.near_duplicates, report.crossing_near_duplicates) == (1, 1)
+    both = {"fit_on": ("train", "val"), "batch_size": 1}
+    assert tiny_data(tmp_path / "pack", **both).train_rows.tolist() == list(range(6))
+    assert tiny_data(tmp_path / "pack", near_duplicates="exclude", **both).train_rows.tolist() == list(range(1, 6))
 
 
 def test_the_gate_has_compared_with_the_test_split(whole):

@@ -1,3 +1,7 @@
+import random
+
+import albumentations as A
+import cv2
 import numpy as np
 import pytest
 
@@ -66,14 +70,12 @@ def test_equal_keys_give_equal_crops(transform):
 
 
 def test_every_sample_and_every_epoch_has_a_crop_of_its_own(transform):
-    film = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    film = np.random.default_rng(0).integers(0, 255, (256, 256), dtype=np.uint8)
     crops = [crop_of(film, transform, index, epoch).tobytes() for index in range(20) for epoch in range(5)]
     assert len(set(crops)) == 100
 
 
 def test_global_random_states_change_nothing(transform):
-    import random
-
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
     first = crop_of(RAMP, transform, index=9)
@@ -85,6 +87,34 @@ def test_global_random_states_change_nothing(transform):
 def test_the_whole_film_is_one_of_the_crops():
     whole = RandomCropFlip(64, Crop(min_area=1.0, min_ratio=1.0, max_ratio=1.0, flip=0.0, interpolation="bilinear"))
     assert np.array_equal(crop_of(RAMP, whole), RAMP)
+
+
+class Fed(random.Random):
+    """Python's generator, fed by NumPy's; the first draw is that of a composition that is always applied."""
+
+    def feed(self, generator):
+        self.generator, self.is_first = generator, True
+
+    def random(self):
+        if self.is_first:
+            self.is_first = False
+            return 0.0
+        return float(self.generator.random())
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (90, 60), (40, 120)])
+@pytest.mark.parametrize("areas", [(0.2, 1.0), (1.0, 1.0)])
+def test_crops_are_those_of_albumentations(shape, areas):
+    film = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    crop = Crop(min_area=areas[0], max_area=areas[1])
+    resized = A.RandomResizedCrop((32, 32), areas, (crop.min_ratio, crop.max_ratio), cv2.INTER_CUBIC)
+    theirs = A.Compose([A.HorizontalFlip(p=crop.flip), resized])
+    for index in range(200):
+        generator, fed = keyed_generator(0, Stream.AUGMENT, index=index), Fed()
+        fed.feed(generator)
+        theirs.set_random_state(generator, fed)
+        ours = crop_of(film, RandomCropFlip(32, crop), index=index)
+        assert np.array_equal(ours, theirs(image=film)["image"])
 
 
 def test_flip_zero_never_flips_and_one_always_does():

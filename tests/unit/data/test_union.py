@@ -1,3 +1,4 @@
+import csv
 import json
 import pickle
 import shutil
@@ -11,6 +12,7 @@ from cxr14_tree import good_tree, grey
 from cxr14_tree import plant_faults as plant_cxr14
 from mimic_tree import good_mimic
 from mimic_tree import plant_faults as plant_mimic
+from PIL import Image
 
 from evax.data.leakage import check_gate, cohort
 from evax.data.manifest import PackError
@@ -19,7 +21,7 @@ from evax.data.prepare import prepare
 from evax.data.sources.chexpert import CheXpertSource
 from evax.data.sources.cxr14 import ChestXray14Source
 from evax.data.sources.mimic import MimicCxrSource
-from evax.data.union import UnionPack, survey
+from evax.data.union import UnionPack, list_near_duplicates, survey
 
 SOURCES = ("cxr14", "chexpert", "mimic")
 TESTS = ("cxr14/official/test", "chexpert/clean/test")
@@ -51,7 +53,7 @@ def union(packs):
 
 def test_rows_of_all_packs_follow_one_another(packs, union):
     assert len(union) == 32
-    assert union.sources().tolist() == ["cxr14"] * 12 + ["chexpert"] * 8 + ["mimic"] * 12
+    assert [union.rows_of(name) for name in SOURCES] == [slice(0, 12), slice(12, 20), slice(20, 32)]
     for start, name in zip((0, 12, 20), SOURCES, strict=True):
         member = Pack(packs / name)
         for row in range(len(member)):
@@ -76,7 +78,7 @@ def test_findings_are_those_that_all_label(union):
 
 def test_test_patients_of_all_sets_are_kept_out(union):
     splits = union.split("official")
-    assert [list(splits[union.sources() == name]).count("test") for name in SOURCES] == [4, 2, 0]
+    assert [list(splits[union.rows_of(name)]).count("test") for name in SOURCES] == [4, 2, 0]
     pretraining = cohort(union, "official", ["train", "val"])
     assert check_gate(pretraining, union.tests)["passed"]
     assert len(pretraining.pixels) == 26
@@ -102,6 +104,65 @@ def test_a_shared_picture_takes_its_whole_patient_out(tmp_path):
     outside = union.patient_ids[union.split("official") == "test"].tolist()
     assert [patient for patient in outside if patient.startswith("mimic")] == ["mimic:p10000002"] * 2
     assert "train" not in union.split("official")[union.patient_ids == "mimic:p10000002"]
+
+
+def reencode(path, out, **settings):
+    """A copy of a film with other pixels."""
+    Image.open(path).save(out, **settings)
+
+
+def test_equal_films_in_two_packs_are_on_one_side_of_val(tmp_path):
+    mimic, chexpert = good_mimic(tmp_path / "c", patients=20), good_chexpert(tmp_path / "b", patients=20)
+    for patient in range(1, 21):
+        shutil.copy(mimic.path(10 * patient, 10_000_000 + patient), chexpert.root / NAME.format(patient, 1))
+    union = UnionPack(make_packs(tmp_path / "packs", good_tree(tmp_path / "a"), chexpert, mimic), SOURCES, (), 0.3)
+    sides = dict(zip(union.patient_ids.tolist(), union.split("official").tolist(), strict=True))
+    ones = [sides[f"chexpert:patient{number:05d}"] for number in range(1, 21)]
+    assert ones == [sides[f"mimic:p{10_000_000 + number}"] for number in range(1, 21)]
+    assert set(ones) == {"train", "val"}
+
+
+def test_patients_linked_to_a_test_patient_over_a_third_pack_are_kept_out(tmp_path):
+    cxr14, chexpert, mimic = good_tree(tmp_path / "a"), good_chexpert(tmp_path / "b"), good_mimic(tmp_path / "c")
+    # a film of patient 1 in MIMIC is a CheXpert test film; another one of that patient is a film of 1000 in cxr14
+    shutil.copy(mimic.path(10, 10_000_001), chexpert.root / NAME.format(64541, 1).replace("train", "valid"))
+    cxr14.save("00001000_000.png", np.asarray(Image.open(mimic.path(11, 10_000_001))))
+    union = UnionPack(make_packs(tmp_path / "packs", cxr14, chexpert, mimic), SOURCES[::2], TESTS[1:])
+    outside = union.patient_ids[union.split("official") == "test"].tolist()
+    assert outside == ["cxr14:1000"] * 2 + ["mimic:p10000001"] * 2
+
+
+@pytest.fixture(scope="module")
+def lookalikes(tmp_path_factory):
+    """Packs in which a MIMIC film is a re-encoded ChestX-ray14 test film."""
+    root = tmp_path_factory.mktemp("lookalikes")
+    cxr14, chexpert, mimic = good_tree(root / "a"), good_chexpert(root / "b"), good_mimic(root / "c")
+    reencode(cxr14.root / "images/00001004_000.png", mimic.path(21, 10_000_002), quality=80)
+    return make_packs(root / "packs", cxr14, chexpert, mimic)
+
+
+def test_near_duplicates_are_listed_and_stay(lookalikes):
+    union = UnionPack(lookalikes, SOURCES, TESTS)
+    assert not (union.split("official")[union.rows_of("mimic")] == "test").any()
+    assert "1 pairs of two patients' films look alike, 1 of them in two splits" in list_near_duplicates(union)
+    with (lookalikes / "near_duplicates.csv").open(newline="") as file:
+        (line,) = csv.DictReader(file)
+    assert line["image_id"] == "cxr14:00001004_000.png"
+    assert line["other_image_id"].startswith("mimic:")
+    assert line["splits"].startswith("official test/")
+    assert int(line["differing_bits"]) <= 12
+
+
+def test_near_duplicates_of_test_films_can_be_kept_out(lookalikes):
+    union = UnionPack(lookalikes, ["chexpert", "mimic"], TESTS, 0.01, "exclude")
+    outside = union.patient_ids[union.split("official") == "test"].tolist()
+    assert [patient for patient in outside if patient.startswith("mimic")] == ["mimic:p10000002"] * 2
+    assert union.digest != UnionPack(lookalikes, ["chexpert", "mimic"], TESTS).digest
+    assert pickle.loads(pickle.dumps(union)).split("official").tolist() == union.split("official").tolist()
+
+
+def test_texts_of_some_rows_are_qualified(union):
+    assert union.texts("patient_id", np.array([31, 0])) == ["mimic:p10000006", "cxr14:1000"]
 
 
 class RepublishedSource(ChestXray14Source):

@@ -18,6 +18,7 @@ class Source(ABC):
     version: ClassVar[str]
     share: ClassVar[Literal["public", "credentialed"]]
     findings: ClassVar[tuple[str, ...]]
+    drawn: ClassVar[tuple[str, ...]] = ()  # schemes whose train and val are drawn by patient, not published
 
     @abstractmethod
     def films(self) -> tuple[list[Film], list[Refusal]]:

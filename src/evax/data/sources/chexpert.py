@@ -20,6 +20,7 @@ Views = Literal["frontal", "all"]
 
 DOWNLOAD = "https://stanfordmlgroup.github.io/competitions/chexpert"
 FORMS = ("CheXpert-v1.0", "CheXpert-v1.0-small")  # the folders of the two downloads; only the image sizes differ
+BATCHES = "* batch [0-9]*"  # the full size also comes in parts: tables and valid/ in the first, patients in the others
 TABLES = {"train": "train.csv", "valid": "valid.csv"}
 ABOUT = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA")
 PROJECTIONS = ("AP", "PA", "LL", "RL", "")  # LL and RL also stand in 17 of the frontal rows
@@ -27,9 +28,10 @@ SEXES = {"Female": "F", "Male": "M"}
 VALIDATION_SHARE = 0.02  # of the patients of train.csv
 SALT = "evax/chexpert/clean"
 
-# the tables write the folder of the download before the path; it may have been renamed, or left out
+# the tables write the folder of the download before the path; it may have been renamed, or left out, or be a batch
 _PATH = re.compile(
-    r"(?:[^/]+/)?(?P<name>(?P<part>train|valid)/(?P<patient>patient\d+)/(?P<study>study\d+)/view\d+_[a-z]+\.jpg)",
+    r"(?:(?:[^/]+/)?(?P<part>train|valid)|[^/]+ batch \d+ \((?P<batch>train|valid)[^/]*\))"
+    r"/(?P<name>(?P<patient>patient\d+)/(?P<study>study\d+)/view\d+_[a-z]+\.jpg)",
     re.ASCII,
 )
 
@@ -38,15 +40,16 @@ _PATH = re.compile(
 class CheXpertSource(FileSource):
     """The 14 observations of CheXpert, with uncertain (-1) and blank labels as they are.
 
-    `raw_dir` is the folder of train.csv and valid.csv, or the one above it; `views` keeps frontal films or all. Scheme
-    "official" has train.csv as train and valid.csv as val; "clean" has valid.csv, which the benchmark reports
-    on, as test, with train and val drawn by patient from train.csv.
+    `raw_dir` is the folder of train.csv and valid.csv, or the one above it, or that of all batches; `views` keeps
+    frontal films or all. Scheme "official" has train.csv as train and valid.csv as val; "clean" has valid.csv, which
+    the benchmark reports on, as test, with train and val drawn by patient from train.csv.
     """
 
     name: ClassVar[str] = "chexpert"
     version: ClassVar[str] = "1.0"
     share: ClassVar[Literal["public", "credentialed"]] = "credentialed"
     findings: ClassVar[tuple[str, ...]] = CHEXPERT
+    drawn: ClassVar[tuple[str, ...]] = ("clean",)
 
     raw_dir: Path
     views: Views = "frontal"
@@ -60,7 +63,7 @@ class CheXpertSource(FileSource):
         root = self._root()
         refusals: list[Refusal] = []
         rows, others = self._read_tables(root, refusals)
-        paths = {path.relative_to(root).as_posix(): path for part in TABLES for path in (root / part).rglob("*.jpg")}
+        paths = _image_paths(root, refusals)
         films, alone = with_files(rows, paths, others)
         logger.info("chexpert: %d films; %d of other views are left out", len(films), len(others))
         return films, once([*refusals, *alone])
@@ -88,13 +91,13 @@ class CheXpertSource(FileSource):
 
     def _root(self) -> Path:
         """The folder that holds the tables and images."""
-        places = [self.raw_dir, *(self.raw_dir / form for form in FORMS)]
+        places = [self.raw_dir, *(self.raw_dir / form for form in FORMS), *sorted(self.raw_dir.glob(BATCHES))]
         found = [place for place in places if any((place / table).is_file() for table in TABLES.values())]
         if len(found) > 1:
             raise ValueError(f"raw_dir={self.raw_dir} holds {len(found)} downloads: choose raw_dir={found[-1]}")
         root = (found or places)[0]
         missing = [table for table in TABLES.values() if not (root / table).is_file()]
-        missing += [f"{part}/" for part in TABLES if not (root / part).is_dir()]
+        missing += [f"{part}/" for part in TABLES if not _folders(root, part)]
         if missing:
             raise FileNotFoundError(
                 f"raw_dir={self.raw_dir} lacks {', '.join(missing)}: download CheXpert from {DOWNLOAD} and give the "
@@ -108,8 +111,9 @@ def _film(row: Mapping[str, str], part: str) -> Film | Refusal:
     match = _PATH.fullmatch(row["Path"])
     if match is None:
         return Refusal(row["Path"], "unsafe_name", "not the path of a CheXpert film")
-    name, patient = match["name"], match["patient"]
-    if match["part"] != part:
+    patient = match["patient"]
+    name = f"{match['part'] or match['batch']}/{match['name']}"
+    if not name.startswith(part):
         return Refusal(name, "bad_row", f"in the table {TABLES[part]}")
     if row["Frontal/Lateral"] not in ("Frontal", "Lateral") or row["AP/PA"] not in PROJECTIONS:
         return Refusal(name, "odd_view", f"{row['Frontal/Lateral']} {row['AP/PA']}")
@@ -126,6 +130,28 @@ def _film(row: Mapping[str, str], part: str) -> Film | Refusal:
         sex=SEXES.get(row["Sex"], ""),
         age=float(row["Age"]) if row["Age"].isdecimal() else math.nan,
     )
+
+
+def _folders(root: Path, part: str) -> list[Path]:
+    """The folders of patients of a part, in the whole download or its batches."""
+    home = root.parent if root.match(BATCHES) else root
+    batches = sorted(home.glob(BATCHES))
+    found = [folder / part for folder in (home, *batches) if (folder / part).is_dir()]
+    return found + [batch for batch in batches if part == "train" and any(batch.glob("patient*"))]
+
+
+def _image_paths(root: Path, refusals: list[Refusal]) -> dict[str, Path]:
+    """The files by the names that the tables give them."""
+    paths: dict[str, Path] = {}
+    for part in TABLES:
+        for folder in _folders(root, part):
+            for path in sorted(folder.rglob("*.jpg")):
+                name = f"{part}/{path.relative_to(folder).as_posix()}"
+                if name in paths:
+                    refusals.append(Refusal(f"{folder.name}/{name}", "duplicate_file"))
+                else:
+                    paths[name] = path
+    return paths
 
 
 def _splits(part: str, patient: str) -> dict[str, str]:

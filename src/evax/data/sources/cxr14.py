@@ -36,6 +36,7 @@ class ChestXray14Source(FileSource):
     version: ClassVar[str] = "2017"
     share: ClassVar[Literal["public", "credentialed"]] = "public"
     findings: ClassVar[tuple[str, ...]] = CXR14
+    drawn: ClassVar[tuple[str, ...]] = ("official",)
 
     raw_dir: Path
 

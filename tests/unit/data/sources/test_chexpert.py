@@ -1,5 +1,6 @@
 import csv
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -41,6 +42,59 @@ def test_two_downloads_in_one_folder_must_be_chosen_from(tmp_path):
         good_chexpert(tmp_path, form=form).write()
     with pytest.raises(ValueError, match=r"holds 2 downloads: choose raw_dir=.*CheXpert-v1\.0-small"):
         CheXpertSource(tmp_path).films()
+
+
+def in_batches(tree):
+    """The download in the parts that Stanford's storage has: tables and valid/, and two of patients."""
+    tree.form = "CheXpert-v1.0"
+    root = tree.write()
+    home = root.rename(root.with_name("raw"))
+    first = home / "CheXpert-v1.0 batch 1 (validate & csv)"
+    first.mkdir()
+    for name in ("train.csv", "valid.csv", "valid"):
+        (home / name).rename(first / name)
+    for path in sorted((home / "train").iterdir()):
+        number = 2 + int(path.name.removeprefix("patient")) % 2
+        batch = home / f"CheXpert-v1.0 batch {number} (train {number - 1})"
+        batch.mkdir(exist_ok=True)
+        path.rename(batch / path.name)
+    (home / "train").rmdir()
+    return home
+
+
+@pytest.mark.parametrize("below", ["", "CheXpert-v1.0 batch 1 (validate & csv)"])
+def test_the_full_size_in_batches(below, tmp_path):
+    whole, _ = _films(good_chexpert(tmp_path / "whole"))
+    films, refusals = CheXpertSource(in_batches(good_chexpert(tmp_path)) / below).films()
+    assert not refusals
+    assert [film.image_id for film in films] == list(whole)
+    assert all(film.path.is_file() for film in films)
+
+
+def test_tables_may_name_the_batches(tmp_path):
+    tree = good_chexpert(tmp_path)
+    named = [
+        row.replace("CheXpert-v1.0-small/train/", "CheXpert-v1.0 batch 2 (train 1)/") for row in tree.tables["train"]
+    ]
+    tree.tables["train"] = named
+    films, refusals = CheXpertSource(in_batches(tree)).films()
+    assert (len(films), refusals) == (8, [])
+
+
+def test_a_film_in_two_batches_and_one_in_none_are_named(tmp_path):
+    home = in_batches(good_chexpert(tmp_path))
+    other, batch = (home / f"CheXpert-v1.0 batch {number} (train {number - 1})" for number in (2, 3))
+    shutil.copytree(batch / "patient00001", other / "patient00001")
+    shutil.rmtree(batch / "patient00003")
+    _, refusals = CheXpertSource(home).films()
+    assert [refusal.reason for refusal in refusals] == ["duplicate_file", "duplicate_file", "missing"]
+
+
+def test_a_missing_batch_of_tables_is_named(tmp_path):
+    home = in_batches(good_chexpert(tmp_path))
+    shutil.rmtree(home / "CheXpert-v1.0 batch 1 (validate & csv)")
+    with pytest.raises(FileNotFoundError, match=r"lacks train\.csv, valid\.csv, valid/: download"):
+        CheXpertSource(home).films()
 
 
 def test_uncertain_and_blank_labels_stay_as_they_are(tmp_path):
@@ -118,6 +172,18 @@ def test_each_fault_is_named_once_and_nothing_good_is_lost(tmp_path):
     assert pack.labels.tolist() == [list(LABELS)] * 8
     for row, name in enumerate(pack.image_ids):
         np.testing.assert_array_equal(pack.image(row), read_grey(tree.root / name))
+
+
+def test_validation_is_drawn_together_for_patients_with_equal_films(tmp_path):
+    tree = good_chexpert(tmp_path / "raw")
+    for patient in (37, 38, 115):  # drawn as val, train and val
+        add_film(tree, NAME.format(patient, 1), 70)
+        add_film(tree, NAME.format(patient, 2), 100 + patient)
+    assert prepare(CheXpertSource(tree.write()), tmp_path / "pack", size=80, workers=0).duplicates == 2
+    pack = Pack(tmp_path / "pack")
+    linked = np.isin(pack.patient_ids, ["patient00037", "patient00038", "patient00115"])
+    assert pack.split("clean")[linked].tolist() == ["val"] * 6
+    assert set(pack.split("official")[linked]) == {"train"}
 
 
 def test_a_patient_in_train_and_valid_stops_the_preparation(tmp_path):
