@@ -8,16 +8,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from evax.checkpoints import load_weights
-from evax.checkpoints.weight_files import CONFIG
-from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate, nearest
+from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
 from evax.data.labels import resolve_labels
 from evax.data.module import PackDataModule
 from evax.evaluation.bootstrap import paired_macro_difference
@@ -25,13 +22,16 @@ from evax.evaluation.floors import pixel_features, view_features
 from evax.evaluation.predictions import read_predictions, write_predictions
 from evax.evaluation.readouts import READOUTS, encode_rows
 from evax.evaluation.study import Candidate, LabelledFilms, StudyResult, estimate_to_json, probe_study
+from evax.hints import nearest
 from evax.report.record import Result
 from evax.report.summary import summarise
-from evax.run import best_precision, without_weights
+from evax.run import best_precision
+from evax.run_features import chosen_name, read_run, run_identity, subject
 
 log = logging.getLogger(__name__)
 
-FEATURES = ("backbone", "random", "pixels", "view")
+FLOORS = ("pixels", "view")  # features without a backbone
+FEATURES = ("backbone", "random", *FLOORS)
 PRECISIONS = ("32-true", "bf16-mixed", "auto")
 RESULT, PREDICTIONS, SUMMARY = "results.json", "predictions.parquet", "summary.txt"
 
@@ -39,32 +39,65 @@ RESULT, PREDICTIONS, SUMMARY = "results.json", "predictions.parquet", "summary.t
 def evaluate(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
     """Probe frozen features: choose on train+val across patients, score test once, write results.json."""
     check_config(cfg, EVALUATE_KEYS)
+    check_subject(cfg, overrides)
+    saved = read_run(Path(cfg.run)) if cfg.run is not None else None
+    data: PackDataModule = instantiate(saved.data if saved is not None else cfg.data)
+    check_probe(cfg, data)
+    cfg = settled_precision(cfg)
+    folder = Path(cfg.run) / "evaluation" / cfg.features if cfg.run is not None else Path(output_dir)
+    chosen = None if cfg.features in FLOORS else subject(cfg, saved)
+    identity = {"run": run_identity(saved)} if saved is not None else {"weights": chosen.identity} if chosen else {}
+    study = run_study(cfg, data, candidates(cfg, data, chosen.backbone if chosen else None))
+    write_study(folder, cfg, data, study, config_hash(cfg, data, identity))
+    log.info("%s\nwritten: %s", (folder / SUMMARY).read_text(encoding="utf-8").rstrip(), folder / RESULT)
+    return {"test/auroc_macro": study.auroc_macro.value}
+
+
+def check_subject(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse what does not say, or says twice, which features are meant."""
     theirs = [word for word in overrides if word.lstrip("+~").startswith(("data", "image_size"))]
     if cfg.run is not None and theirs:
         raise ConfigError(f"{theirs[0]}: run={cfg.run} is evaluated on its own data; leave this out")
     if cfg.features not in FEATURES:
         raise ConfigError(f"features={cfg.features} is not known; choose one of {', '.join(FEATURES)}")
+    if cfg.run is not None and cfg.get("weights") is not None:
+        raise ConfigError(f"weights={cfg.weights}: run={cfg.run} has weights of its own; give one of the two")
+    if cfg.features not in FLOORS and cfg.run is None and cfg.get("weights") is None:
+        raise ConfigError(
+            f"features={cfg.features} needs run=RUN_DIR, the pre-trained run, or weights=FILE and the data to probe on"
+        )
+    of_file = [key for key in ("weights", "mean", "std") if cfg.get(key) is not None]
+    of_file += ["backbone"] if chosen_name(cfg) else []
+    if of_file and (cfg.get("weights") is None or cfg.features in FLOORS):
+        raise ConfigError(f"{of_file[0]}: is for weights=FILE with features=backbone or random; leave it out")
+
+
+def check_probe(cfg: DictConfig, data: PackDataModule, prefix: str = "") -> None:
+    """Refuse settings that the probe could not work with on these films; `prefix` is where they stand."""
     if cfg.precision not in PRECISIONS:
-        raise ConfigError(f"precision={cfg.precision} is not known; choose one of {', '.join(PRECISIONS)}")
-    if cfg.features in ("backbone", "random") and cfg.run is None:
-        raise ConfigError(f"features={cfg.features} needs run=RUN_DIR, the pre-trained run")
-    saved = read_run(Path(cfg.run)) if cfg.run is not None else None
-    data: PackDataModule = instantiate(saved.data if saved is not None else cfg.data)
-    folder = Path(cfg.run) / "evaluation" / cfg.features if cfg.run is not None else Path(output_dir)
-    study = run_study(cfg, data, candidates(cfg, data, saved))
-    write_study(folder, cfg, data, study)
-    log.info("%s\nwritten: %s", (folder / SUMMARY).read_text(encoding="utf-8").rstrip(), folder / RESULT)
-    return {"test/auroc_macro": study.auroc_macro.value}
+        raise ConfigError(f"{prefix}precision={cfg.precision} is not known; choose one of {', '.join(PRECISIONS)}")
+    if unknown := [name for name in cfg.readouts or () if name not in READOUTS]:
+        raise ConfigError(f"{prefix}readouts: there is no {unknown[0]!r}; {nearest(unknown[0], READOUTS)}")
+    if not cfg.strengths or not all(isinstance(each, int | float) and each > 0 for each in cfg.strengths):
+        raise ConfigError(f"{prefix}strengths={cfg.strengths}: give numbers above 0")
+    for key in ("repeats", "draws"):
+        if not isinstance(cfg[key], int) or cfg[key] < 1:
+            raise ConfigError(f"{prefix}{key}={cfg[key]}: give a whole number above 0")
+    if not scored_findings(cfg, data):
+        raise ConfigError(
+            f"{prefix}min_positives={cfg.min_positives}: no finding has as many in train and in test; lower it"
+        )
 
 
-def read_run(run_dir: Path) -> DictConfig:
-    """The configuration of a run; ConfigError where there is none."""
-    if not (run_dir / CONFIG).exists():
-        raise ConfigError(f"run={run_dir}: there is no {CONFIG}; name a run directory")
-    return cast("DictConfig", OmegaConf.load(run_dir / CONFIG))
+def settled_precision(cfg: DictConfig) -> DictConfig:
+    """The configuration with what "auto" means on this machine, so that the hash tells it."""
+    cfg = cfg.copy()
+    if cfg.precision == "auto":
+        cfg.precision = best_precision("auto")
+    return cfg
 
 
-def candidates(cfg: DictConfig, data: PackDataModule, saved: DictConfig | None) -> dict[str, Candidate]:
+def candidates(cfg: DictConfig, data: PackDataModule, backbone: nn.Module | None) -> dict[str, Candidate]:
     """The feature sets to choose from, for the films of train+val and of test."""
     fitting, test = data.rows("train", "val"), data.rows("test")
     if cfg.features == "view":
@@ -72,25 +105,10 @@ def candidates(cfg: DictConfig, data: PackDataModule, saved: DictConfig | None) 
     if cfg.features == "pixels":
         films = ((data.pack.image(int(row)) for row in rows) for rows in (fitting, test))
         return {"pixels": Candidate(*map(pixel_features, films))}
-    assert saved is not None
     names = list(cfg.readouts or READOUTS)
-    if unknown := [name for name in names if name not in READOUTS]:
-        raise ConfigError(f"readouts: there is no {unknown[0]!r}; {nearest(unknown[0], READOUTS)}")
-    backbone = build_backbone(saved, Path(cfg.run) if cfg.features == "backbone" else None)
-    precision = best_precision("auto") if cfg.precision == "auto" else cfg.precision
-    fitted, tested = (
-        encode_rows(backbone, names, data, rows, bf16=precision == "bf16-mixed") for rows in (fitting, test)
-    )
+    is_bf16 = cfg.precision == "bf16-mixed"
+    fitted, tested = (encode_rows(backbone, names, data, rows, bf16=is_bf16) for rows in (fitting, test))
     return {name: Candidate(fitted[name], tested[name]) for name in names}
-
-
-def build_backbone(saved: DictConfig, weights: Path | None) -> nn.Module:
-    """The run's backbone, with the weights of its best checkpoint or as it was before training."""
-    torch.manual_seed(saved.seed)
-    backbone: nn.Module = instantiate(without_weights(saved.model).backbone)
-    if weights is not None:
-        log.info("%s", load_weights(backbone, weights))
-    return backbone.eval()
 
 
 def labelled(data: PackDataModule, rows: np.ndarray) -> LabelledFilms:
@@ -99,15 +117,17 @@ def labelled(data: PackDataModule, rows: np.ndarray) -> LabelledFilms:
     return LabelledFilms(data.pack.image_ids[rows], data.pack.patient_ids[rows], targets, is_known)
 
 
+def scored_findings(cfg: DictConfig, data: PackDataModule) -> list[str]:
+    """Findings with enough positives in train and in test."""
+    counts = [labelled(data, data.rows(split)).targets.sum(0) for split in ("train", "test")]
+    is_scored = np.min(counts, axis=0) >= cfg.min_positives
+    return [finding for finding, keep in zip(data.pack.findings, is_scored, strict=True) if keep]
+
+
 def run_study(cfg: DictConfig, data: PackDataModule, features: Mapping[str, Candidate]) -> StudyResult:
     """Findings with enough positives in train and in test, chosen and scored."""
     fitting, test = labelled(data, data.rows("train", "val")), labelled(data, data.rows("test"))
-    counts = [labelled(data, data.rows(split)).targets.sum(0) for split in ("train", "test")]
-    is_scored = np.min(counts, axis=0) >= cfg.min_positives
-    findings = data.pack.findings
-    scored = [finding for finding, keep in zip(findings, is_scored, strict=True) if keep]
-    if not scored:
-        raise ConfigError(f"min_positives={cfg.min_positives}: no finding has as many in train and in test")
+    scored, findings = scored_findings(cfg, data), data.pack.findings
     return probe_study(
         features,
         fitting,
@@ -121,18 +141,19 @@ def run_study(cfg: DictConfig, data: PackDataModule, features: Mapping[str, Cand
     )
 
 
-def write_study(folder: Path, cfg: DictConfig, data: PackDataModule, study: StudyResult) -> None:
+def write_study(folder: Path, cfg: DictConfig, data: PackDataModule, study: StudyResult, digest: str) -> None:
     """results.json, in the form that `results/` takes, and predictions.parquet."""
     folder.mkdir(parents=True, exist_ok=True)
     write_predictions(folder / PREDICTIONS, study.test.image_ids, study.scores, study.findings)
     comparisons = [compare_with(Path(path), study) for path in cfg.against]
+    is_file = cfg.get("weights") is not None and cfg.features == "backbone"
     result = {
-        "name": cfg.name or cfg.features,
+        "name": cfg.name or (Path(cfg.weights).stem if is_file else cfg.features),
         "method": cfg.method or cfg.features,
         "data": f"{data.pack.manifest.source}/{data.split}",
         "protocol": "clean",
         "recipe": "",
-        "config_hash": config_hash(cfg, data),
+        "config_hash": digest,
         "commit": commit(),
         "command": command_line(),
         "comparisons": comparisons,
@@ -164,15 +185,14 @@ def compare_with(folder: Path, study: StudyResult) -> dict[str, Any]:
     return {"rival": rival, "auroc_macro": estimate_to_json(difference)}
 
 
-def config_hash(cfg: DictConfig, data: PackDataModule) -> str:
-    """Digest of everything that decides the scores: the run's settings, the probe's, and the pack; no paths."""
+def config_hash(cfg: DictConfig, data: PackDataModule, identity: Mapping[str, Any]) -> str:
+    """Digest of everything that decides the scores: the settings of the probe, the pack, and whose features; no paths.
+
+    `identity` says whose: a run's settings, or the facts of a weight file.
+    """
     probe = ("features", "precision", "readouts", "strengths", "min_positives", "repeats", "draws", "seed")
     settings: dict[str, Any] = {key: OmegaConf.to_container(cfg)[key] for key in probe}  # type: ignore[call-overload, index]
-    settings |= {"pack": data.pack.digest, "split": data.split}
-    if cfg.run is not None:
-        run = cast("dict[str, Any]", OmegaConf.to_container(read_run(Path(cfg.run))))
-        settings["run"] = {key: run[key] for key in ("seed", "image_size", "batch_size", "model", "trainer")}
-        settings["run"]["data"] = {key: value for key, value in run["data"].items() if key != "pack"}
+    settings |= {"pack": data.pack.digest, "split": data.split, **identity}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 

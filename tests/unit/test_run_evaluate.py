@@ -5,12 +5,20 @@ import json
 import pytest
 import torch
 from composing import composed
+from foreign_files import filled, lightning_checkpoint, mgca
 from lightning.pytorch import seed_everything
 
+from evax.backbones import create_backbone
+from evax.backbones.preprocessing import normalisation_of
+from evax.checkpoints.errors import WeightsError
+from evax.checkpoints.weights import export_weights
 from evax.config import ConfigError, instantiate
+from evax.data.atomic import sha256_of
+from evax.data.normalisation import HALF
 from evax.report.record import Result
 from evax.run import settled, train
-from evax.run_evaluate import build_backbone, evaluate
+from evax.run_evaluate import evaluate
+from evax.run_features import build_backbone, file_subject
 
 
 def study(probe_pack, *overrides):
@@ -44,6 +52,63 @@ def test_a_run_is_probed_before_and_after_training(probe_pack, tmp_path):
     assert scores[0]["trials"] != scores[1]["trials"]  # one step has moved the weights
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """An export with a normalisation of its own, and the backbone in it."""
+    torch.manual_seed(3)
+    backbone = create_backbone("eva_x_tiny", image_size=32)
+    path = tmp_path_factory.mktemp("export") / "mine.safetensors"
+    preprocessing = {"mean": [0.1] * 3, "std": [0.2] * 3}
+    export_weights(backbone, path, {"architecture": {"name": "eva_x_tiny"}, "preprocessing": preprocessing})
+    return path, backbone
+
+
+def of_file(exported, *overrides):
+    return composed(f"weights={exported[0]}", "image_size=32", *overrides, root="evaluate")
+
+
+def test_an_export_is_read_as_its_json_says(exported):
+    backbone, identity = file_subject(of_file(exported))
+    assert normalisation_of(backbone) == ((0.1,) * 3, (0.2,) * 3)
+    assert identity["backbone"] == "eva_x_tiny"
+    assert identity["sha256"] == sha256_of(exported[0])
+    own = exported[1].state_dict()
+    assert all(torch.equal(tensor, own[name]) for name, tensor in backbone.state_dict().items())
+
+
+def test_the_command_line_comes_before_the_file(exported):
+    chosen = of_file(exported, "mean=[0.3,0.4,0.5]", "std=[1,1,1]", "features=random")
+    backbone, _ = file_subject(chosen)
+    assert normalisation_of(backbone) == ((0.3, 0.4, 0.5), (1.0, 1.0, 1.0))
+    assert not torch.equal(backbone.patch_embed.proj.weight, exported[1].patch_embed.proj.weight)
+    with pytest.raises(ConfigError, match="give mean and std together"):
+        file_subject(of_file(exported, "mean=[0.3,0.4,0.5]"))
+    with pytest.raises(WeightsError, match=r"backbone\.name=eva_y is none of eva_x_tiny"):
+        file_subject(of_file(exported, "backbone.name=eva_y"))
+
+
+def test_an_official_file_in_a_foreign_layout_needs_only_the_name_of_its_backbone(tmp_path):
+    torch.save(lightning_checkpoint(filled(mgca(192))), tmp_path / "mgca.ckpt")
+    chosen = composed(f"weights={tmp_path / 'mgca.ckpt'}", "backbone.name=vit_tiny_patch16_224", root="evaluate")
+    assert normalisation_of(file_subject(chosen).backbone) == HALF
+
+
+def test_a_file_is_probed_without_a_run(exported, probe_pack, tmp_path):
+    quick = [f"weights={exported[0]}", "image_size=32", "readouts=[pooled]", "strengths=[0.01]"]
+    hashes = []
+    for precision in ("auto", "32-true"):
+        evaluate(study(probe_pack, *quick, f"precision={precision}"), tmp_path / precision)
+        result = json.loads((tmp_path / precision / "results.json").read_text())
+        hashes.append(result["config_hash"])
+    assert result["name"] == "mine"
+    assert hashes[0] == hashes[1]  # on a machine where auto is 32-true
+
+
+@pytest.fixture(autouse=True)
+def _slow_bf16(monkeypatch):
+    monkeypatch.setattr("evax.run_evaluate.best_precision", lambda accelerator: "32-true")
+
+
 def test_random_features_are_those_of_the_run_before_its_first_step():
     saved = settled(composed("experiment=demo_pretrain"))
     seed_everything(saved.seed, verbose=False)
@@ -55,14 +120,18 @@ def test_random_features_are_those_of_the_run_before_its_first_step():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["precision=bf16"], "precision=bf16 is not known; choose one of 32-true, bf16-mixed, auto"),
+        (["precision=bf16", "features=view"], "precision=bf16 is not known; choose one of 32-true, bf16-mixed, auto"),
         (["features=pixel"], "features=pixel is not known"),
         (["features=backbone"], "features=backbone needs run=RUN_DIR"),
+        (["run=a", "weights=b"], "weights=b: run=a has weights of its own; give one of the two"),
+        (["backbone=eva_x_tiny", "features=view"], "backbone: is for weights=FILE"),
+        (["weights=absent.pt"], "weights=absent.pt: no such file"),
+        (["readouts=[poled]", "features=view"], "readouts: there is no 'poled'; did you mean 'pooled'"),
         (["features=view", "run=nowhere"], "run=nowhere: there is no config.yaml"),
         (["features=view", "min_positives=1000"], "min_positives=1000: no finding has as many"),
         (["features=view", "against=[nowhere]"], "against=nowhere: there is no predictions.parquet"),
     ],
 )
 def test_mistakes_are_named(words, message, probe_pack, tmp_path):
-    with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
+    with pytest.raises((ConfigError, WeightsError), match=message.replace("[", r"\[")):
         evaluate(study(probe_pack, *words), tmp_path / "out")

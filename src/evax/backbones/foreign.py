@@ -1,6 +1,5 @@
 """Backbones that are not EVA-X: any plain ViT or EVA of timm, as timm builds it."""
 
-import difflib
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,13 +11,14 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 
 from evax.backbones.drop_path import replace_drop_path
+from evax.backbones.preprocessing import normalisation_of, normalise_as
 from evax.data.normalisation import Normalisation
+from evax.hints import nearest
 
 log = logging.getLogger(__name__)
 
 Foreign: TypeAlias = Eva | VisionTransformer
 MODULES = ("vision_transformer", "eva", "deit")  # of timm, whose models are of these two classes
-NUM_CLOSE = 3
 
 
 def create_foreign(
@@ -44,7 +44,7 @@ def create_foreign(
 
         report = load_weights(model, weights, key=weights_key)
         log.info("%s", report)
-        _normalise_as(model, report.normalisation, report.file)
+        _adopt(model, report.normalisation, report.file)
     return model
 
 
@@ -52,23 +52,19 @@ def check_foreign(name: str, others: Iterable[str]) -> None:
     """Raise ValueError for what timm does not know as a plain ViT or EVA, naming `others` and what is near."""
     if is_model_in_modules(name, MODULES):
         return
-    known = timm.list_models(module=MODULES)
-    close = difflib.get_close_matches(name, known, n=NUM_CLOSE, cutoff=0.0)
-    raise ValueError(
-        f"backbone.name={name} is not known; choose one of {', '.join(others)}, "
-        f"or a ViT or EVA of timm, such as {', '.join(close)}"
-    )
+    hint = nearest(name, [*others, *timm.list_models(module=MODULES)])
+    raise ValueError(f"backbone.name={name} is none of {', '.join(others)}, and no ViT or EVA of timm; {hint}")
 
 
-def _normalise_as(model: Foreign, normalisation: Normalisation | None, file: Path) -> None:
-    config = cast("dict[str, Any]", model.pretrained_cfg)
+def _adopt(model: Foreign, normalisation: Normalisation | None, file: Path) -> None:
     if normalisation is not None:
-        config.update(mean=normalisation.mean, std=normalisation.std)
+        normalise_as(model, normalisation)
         return
+    mean, std = normalisation_of(model)
     log.warning(
         "%s does not tell how its images were normalised; timm's mean %s and std %s are used, see docs/weights.md "
         "and set model.pretrained_cfg",
         file.name,
-        config["mean"],
-        config["std"],
+        mean,
+        std,
     )

@@ -1,19 +1,27 @@
-"""Reading and writing weights and checkpoints; the only place with foreign tensor names."""
+"""Reading and writing weights and checkpoints; the only place with foreign tensor names.
 
-from evax.checkpoints.atomic import CheckpointWriteError
-from evax.checkpoints.files import CheckpointReadError, newest_valid, read_checkpoint, write_checkpoint
-from evax.checkpoints.weight_files import WeightsError, read_weights
-from evax.checkpoints.weights import LoadReport, export_weights, load_weights
+Names are imported on first use, so that `python -m evax.checkpoints --help` needs no torch.
+"""
 
-__all__ = [
-    "CheckpointReadError",
-    "CheckpointWriteError",
-    "LoadReport",
-    "WeightsError",
-    "export_weights",
-    "load_weights",
-    "newest_valid",
-    "read_checkpoint",
-    "read_weights",
-    "write_checkpoint",
-]
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "CheckpointReadError": "files",
+    "CheckpointWriteError": "atomic",
+    "LoadReport": "weights",
+    "WeightsError": "errors",
+    "export_weights": "weights",
+    "load_weights": "weights",
+    "newest_valid": "files",
+    "read_checkpoint": "files",
+    "read_weights": "weight_files",
+    "write_checkpoint": "files",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'evax.checkpoints' has no attribute '{name}'; it offers {', '.join(_HOME)}")
+    return getattr(import_module(f"evax.checkpoints.{_HOME[name]}"), name)

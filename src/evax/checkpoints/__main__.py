@@ -5,19 +5,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import nn
-
-from evax.backbones import EvaX, create_backbone
-from evax.backbones.eva_x import SIZES
 from evax.checkpoints.atomic import CheckpointWriteError
-from evax.checkpoints.export import export_meta, run_config
+from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.fetch import FetchError, fetch, published
-from evax.checkpoints.inspection import describe, describe_known, find_fits, image_size_of
 from evax.checkpoints.published import PUBLISHED
-from evax.checkpoints.weight_files import Weights, WeightsError, read_content, under_timm_names
-from evax.checkpoints.weights import export_weights, fit_weights, load_weights
-from evax.data.normalisation import Normalisation
 
 log = logging.getLogger("evax.checkpoints")
 
@@ -45,10 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        if options.command == "inspect":
-            inspect_file(options.source, options.backbone, options.key)
-        elif options.command == "export":
-            export_file(options.source, options.out, options.backbone, options.key)
+        if options.command != "fetch":
+            read_file(options)
         elif options.name is None:
             list_published()
         else:
@@ -57,41 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(2, f"error: {error}\n")
 
 
-def inspect_file(source: Path, backbone: str | None, key: str | None) -> None:
-    """Log what a file is and what would load; raises WeightsError where it does not fit `backbone`."""
-    content = read_content(source, key=key)
-    weights = under_timm_names(content)
-    facts = describe(content, weights)
-    if backbone is not None:
-        size = image_size_of(weights.tensors) or 224
-        fits = {backbone: fit_weights(on_meta(backbone, size), weights)[1]}
+def read_file(options: argparse.Namespace) -> None:
+    """The commands that need torch, which takes seconds to import."""
+    from evax.run_weights import export_file, inspect_file
+
+    if options.command == "inspect":
+        inspect_file(options.source, options.backbone, options.key)
     else:
-        found = find_fits(weights, on_meta)
-        fits = {fit.entry.backbone: fit.report for fit in found}
-        facts |= describe_known(weights, found)
-    facts |= {f"fits {number}": f"{name}: {fits[name].summary}" for number, name in enumerate(fits, 1)}
-    if not fits:
-        facts["fits"] = "none of the published backbones; try one by --backbone NAME"
-    log.info("\n".join(f"{label:<10} {text}" for label, text in facts.items()))
-
-
-def export_file(source: Path, out: Path, backbone: str | None, key: str | None) -> None:
-    """Write a run's or file's backbone, with what is known about it."""
-    if out.suffix != ".safetensors":
-        raise WeightsError(f"{out}: exports are safetensors; name it {out.with_suffix('.safetensors').name}")
-    content = read_content(source, key=key)
-    weights = under_timm_names(content)
-    config = run_config(content.file)
-    name = backbone or (config.get("backbone") or {}).get("name") or fitting_backbone(weights)
-    image_size = image_size_of(weights.tensors) or config.get("image_size", 224)
-    mask_token = name in SIZES and "mask_token" in weights.tensors
-    model = create(name, image_size, mask_token=mask_token)
-    report = load_weights(model, content.file, key=key)
-    own = Normalisation(model.pretrained_cfg["mean"], model.pretrained_cfg["std"]) if isinstance(model, EvaX) else None
-    known = report.normalisation or own
-    architecture = {"name": name, "image_size": image_size, "mask_token": mask_token}
-    export_weights(model, out, export_meta(content, architecture, known, config))
-    log.info("%s\nwrote %s and %s", report, out, out.with_suffix(".json").name)
+        export_file(options.source, options.out, options.backbone, options.key)
 
 
 def list_published() -> None:
@@ -100,28 +62,6 @@ def list_published() -> None:
     for entry in PUBLISHED:
         by_hand = "" if entry.url else "; by hand, `fetch` says how"
         log.info("%-*s  %s; licence: %s%s", width, entry.name, entry.what, entry.licence, by_hand)
-
-
-def fitting_backbone(weights: Weights) -> str:
-    """The published backbone that takes a file with the least resampling."""
-    fits = find_fits(weights, on_meta)
-    if not fits:
-        raise WeightsError(f"{weights.file}: fits none of the published backbones; name its own by --backbone NAME")
-    return fits[0].entry.backbone
-
-
-def on_meta(name: str, image_size: int) -> nn.Module:
-    """A backbone without numbers, to compare with."""
-    with torch.device("meta"):
-        return create(name, image_size)
-
-
-def create(name: str, image_size: int, *, mask_token: bool = False) -> nn.Module:
-    """`evax.create_backbone`, whose refusal is a mistake in --backbone."""
-    try:
-        return create_backbone(name, image_size=image_size, mask_token=mask_token)
-    except ValueError as error:
-        raise WeightsError(f"--backbone: {error}") from error
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Downloading published weights: whole and checked, or not at all."""
 
-import difflib
 import hashlib
 import logging
 import shutil
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from evax.checkpoints.published import PUBLISHED, Published
 from evax.data.atomic import replacing, sha256_of
+from evax.hints import nearest
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +31,7 @@ def published(name: str) -> Published:
     """The entry of a name; FetchError with the nearest where there is none."""
     known = {entry.name: entry for entry in PUBLISHED}
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise FetchError(f"{name} is not known; {hint}choose one of {', '.join(known)}")
+        raise FetchError(f"{name} is not known; {nearest(name, known)}")
     return known[name]
 
 

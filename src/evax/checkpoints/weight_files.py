@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.files import CheckpointReadError, find_damage, load_plain, newest_valid
 from evax.checkpoints.layouts import CONTAINERS, translate
 from evax.data.atomic import sha256_of
@@ -19,10 +20,6 @@ from evax.data.normalisation import Normalisation
 CHECKPOINTS, BEST, CONFIG = "checkpoints", "best.ckpt", "config.yaml"  # of a run directory
 FLAT = "flat"
 NUM_NAMED = 3  # names quoted in a message
-
-
-class WeightsError(Exception):
-    """A file is not usable as weights; one line that names the file, the first names in it and the fix."""
 
 
 class Content(NamedTuple):
@@ -56,10 +53,11 @@ def read_weights(path: str | Path, *, key: str | None = None) -> Weights:
 def read_content(path: str | Path, *, key: str | None = None) -> Content:
     """A file, or the best checkpoint of a run directory, under its own names."""
     file = find_file(path)
+    sidecar = _sidecar(file) if file.suffix == ".safetensors" else {}
     content = _read(file)
     container, tensors = _unwrap(content, key, file)
     if file.suffix == ".safetensors":
-        return Content(file, container, tensors, _sidecar(file))
+        return Content(file, container, tensors, sidecar)
     beside = {str(name): value for name, value in content.items() if container not in (FLAT, name)}
     return Content(file, container, tensors, beside)
 
@@ -68,7 +66,7 @@ def under_timm_names(content: Content) -> Weights:
     """The tensors that belong to an image encoder, renamed, in float32."""
     kept, dropped, layout = translate(content.tensors)
     tensors = {n: t.float() if t.is_floating_point() else t for n, t in kept.items()}
-    normalisation = _recorded_normalisation(content.beside) or layout.normalisation
+    normalisation = recorded_normalisation(content.beside) or layout.normalisation
     return Weights(content.file, tensors, dropped, content.container, layout.name, normalisation)
 
 
@@ -97,10 +95,6 @@ def find_file(path: str | Path) -> Path:
 def _read(file: Path) -> Any:
     try:
         if file.suffix == ".safetensors":
-            recorded = _sidecar(file).get("sha256")
-            if recorded is not None and recorded != sha256_of(file):
-                side = file.with_suffix(".json").name
-                raise WeightsError(f"cannot read {file}: its sha256 is not the one in {side}; fetch it again")
             return load_file(file)
         if zipfile.is_zipfile(file) and (damage := find_damage(file)):
             raise WeightsError(f"cannot read {file}: {damage}; fetch it again")
@@ -112,19 +106,27 @@ def _read(file: Path) -> Any:
 
 
 def _sidecar(file: Path) -> dict[str, Any]:
-    """What our export wrote beside a file; a sidecar older than the file belongs to the one it replaced."""
+    """What our export wrote beside a file; WeightsError where the sha256 in it is another file's.
+
+    The content alone decides: a copy may give both files any time.
+    """
     sidecar = file.with_suffix(".json")
-    if not sidecar.is_file() or sidecar.stat().st_mtime_ns < file.stat().st_mtime_ns:
-        return {}
     try:
-        meta = json.loads(sidecar.read_bytes())
+        meta = json.loads(sidecar.read_bytes()) if sidecar.is_file() else {}
     except ValueError:
         return {}
-    return meta if isinstance(meta, dict) else {}
+    if not isinstance(meta, dict):
+        return {}
+    if "sha256" in meta and meta["sha256"] != sha256_of(file):
+        raise WeightsError(
+            f"cannot read {file}: its sha256 is not the one in {sidecar.name}; copy or fetch both again, "
+            f"or remove {sidecar.name} if it belongs to another file"
+        )
+    return meta
 
 
-def _recorded_normalisation(beside: Mapping[str, Any]) -> Normalisation | None:
-    """Of our exports: `preprocessing` with a mean and a std per channel."""
+def recorded_normalisation(beside: Mapping[str, Any]) -> Normalisation | None:
+    """Of our exports and checkpoints: `preprocessing` with a mean and a std per channel."""
     match beside.get("preprocessing"):
         case {"mean": [_, _, _] as mean, "std": [_, _, _] as std}:
             return Normalisation((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))

@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from evax.checkpoints.atomic import replacing
+from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.layouts import OPTIONAL
 from evax.checkpoints.resize import num_prefix_slots, resize_patch_kernel, resize_position_table
-from evax.checkpoints.weight_files import Weights, WeightsError, quote, read_weights
+from evax.checkpoints.weight_files import Weights, quote, read_weights
 from evax.data.atomic import sha256_of
 from evax.data.normalisation import Normalisation
 
@@ -61,7 +62,12 @@ def load_weights(model: nn.Module, path: str | Path, *, key: str | None = None) 
     Raises WeightsError for whatever is not declared; only the mask token and a classifier may be missing or
     left over.
     """
-    tensors, report = fit_weights(model, read_weights(path, key=key))
+    return fill(model, read_weights(path, key=key))
+
+
+def fill(model: nn.Module, weights: Weights) -> LoadReport:
+    """`load_weights` of what was read already."""
+    tensors, report = fit_weights(model, weights)
     model.load_state_dict(tensors, strict=False)
     return report
 

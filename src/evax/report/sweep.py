@@ -2,9 +2,12 @@
 
 import csv
 import json
+import os
+import socket
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -13,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from evax.report.record import Result
 
 JOB, METRICS, RESULT = "job.json", "metrics.csv", Path("evaluation") / "backbone" / "results.json"
+RUNNING, SUBMITTED, FINISHED, FAILED, STOPPED = "running", "submitted", "finished", "failed", "stopped"
 LAST = {"val/cosine_excess": "excess cosine", "val/linear_auroc": "probe on val"}  # of metrics.csv, newest values
 
 
@@ -33,37 +37,38 @@ class Score(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One job of a multirun: its overrides, and its scores or the error that ended it."""
+    """One job of a multirun: its overrides, how far it is, and its scores or the error that ended it.
+
+    `axis` is the key that the multirun is about, and `paper` what the paper says of its values.
+    """
 
     number: int
     overrides: dict[str, str]
-    scores: dict[str, Score]
+    state: str
+    scores: dict[str, Score]  # of a finished job
     error: str | None
+    axis: str | None
+    paper: dict[str, str]
 
 
-def read_jobs(folder: Path) -> list[Job]:
-    """All jobs of a sweep's folder in order; SweepError where there is none."""
-    jobs = [_read_job(path.parent) for path in folder.glob(f"*/{JOB}") if path.parent.name.isdigit()]
+def read_jobs(folder: Path, *, have_ended: bool = False) -> list[Job]:
+    """All jobs of a sweep's folder that have begun, in order; SweepError where there is none.
+
+    A job that says it runs while its process is gone was stopped; so were all such jobs where they `have_ended`.
+    """
+    paths = [path for path in folder.glob(f"*/{JOB}") if path.parent.name.isdigit()]
+    jobs = [_read_job(path.parent, have_ended=have_ended) for path in paths]
     if not jobs:
         raise SweepError(f"{folder}: holds no jobs of a multirun; give the folder that `-m` has made")
     return sorted(jobs, key=lambda job: job.number)
 
 
-def write_sweep(folder: Path, axis: str | None = None, paper: Sequence[Sequence[str]] = ()) -> str:
-    """Write sweep.md, sweep.csv and, where something was scored, sweep.png; returns the table and the failures.
-
-    `axis` is the key that the sweep is about, and `paper` pairs its values with what the paper says of them;
-    without an axis, they are those that an earlier call has left in sweep.json.
-    """
-    jobs, memory = read_jobs(folder), folder / "sweep.json"
-    if axis is None and memory.exists():
-        known = json.loads(memory.read_text(encoding="utf-8"))
-        axis, paper = known["axis"], known["paper"]
-    memory.write_text(json.dumps({"axis": axis, "paper": list(paper)}), encoding="utf-8")
+def write_sweep(folder: Path, jobs: Sequence[Job]) -> str:
+    """Write sweep.md, sweep.csv and, where something was scored, sweep.png; returns the table and the failures."""
     keys = varied(jobs)
-    finished = [job for job in jobs if job.error is None]
-    failed = [f"job {job.number} ({named(job, keys)}) failed: {job.error}" for job in jobs if job.error]
-    header, rows = table(finished, keys, axis, {pair[0]: pair[1] for pair in paper})
+    finished = [job for job in jobs if job.state == FINISHED]
+    failed = [f"job {job.number} ({named(job, keys)}) failed: {job.error}" for job in jobs if job.state == FAILED]
+    header, rows = table([job for job in jobs if job.state != FAILED], keys)
     with (folder / "sweep.csv").open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([header, *rows])
     text = "\n".join([*_markdown(header, rows), *(["", *failed] if failed else [])]) + "\n"
@@ -84,19 +89,18 @@ def named(job: Job, keys: Sequence[str]) -> str:
     return " ".join(f"{key}={job.overrides[key]}" for key in keys if key in job.overrides)
 
 
-def table(
-    jobs: Sequence[Job], keys: Sequence[str], axis: str | None, paper: Mapping[str, str]
-) -> tuple[list[str], list[list[str]]]:
-    """Header and one row a job: what varied, every score, and the paper's word where it has one."""
+def table(jobs: Sequence[Job], keys: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Header and one row a job: what varied, every score, the paper's word, and the state where not all finished."""
     scores = list(dict.fromkeys(name for job in jobs for name in job.scores))
-    header = ["job", *keys, *scores, *(["paper"] if any(paper.values()) else [])]
+    has_paper = any(word for job in jobs for word in job.paper.values())
+    has_state = any(job.state != FINISHED for job in jobs)
+    header = ["job", *keys, *scores, *["paper"] * has_paper, *["state"] * has_state]
     rows = []
     for job in jobs:
         row = [str(job.number), *(job.overrides.get(key, "") for key in keys)]
         row += [str(job.scores[name]) if name in job.scores else "" for name in scores]
-        if any(paper.values()):
-            row.append(str(paper.get(job.overrides.get(axis or "", ""), "")))
-        rows.append(row)
+        row += [job.paper.get(job.overrides.get(job.axis or "", ""), "")] * has_paper
+        rows.append(row + [job.state] * has_state)
     return header, rows
 
 
@@ -124,12 +128,38 @@ def draw(jobs: Sequence[Job], keys: Sequence[str]) -> Figure:
     return figure
 
 
-def _read_job(folder: Path) -> Job:
+def _read_job(folder: Path, *, have_ended: bool) -> Job:
     content = json.loads((folder / JOB).read_text(encoding="utf-8"))
     words = (word.lstrip("+~").partition("=") for word in content["overrides"])
     overrides = {key: value for key, _, value in words}
-    scores = {} if content["error"] else _scores(folder)
-    return Job(int(folder.name), overrides, scores, content["error"])
+    error = content.get("error")
+    state = content.get("state") or (FAILED if error else FINISHED)
+    if state in (RUNNING, SUBMITTED):
+        state = STOPPED if have_ended else _present_state(folder, state, content)
+    paper = {str(value): str(word or "") for value, word in content.get("paper", [])}
+    scores = _scores(folder) if state == FINISHED else {}
+    return Job(int(folder.name), overrides, state, scores, error, content.get("axis"), paper)
+
+
+def _present_state(folder: Path, state: str, content: Mapping[str, Any]) -> str:
+    """What is true of a job that was running or submitted last: a process of this machine can be asked."""
+    if state == SUBMITTED:
+        return SUBMITTED
+    if content["host"] == socket.gethostname():
+        return RUNNING if _is_alive(content["pid"]) else STOPPED
+    files = [folder / JOB, folder / METRICS]
+    silent = time.time() - max(file.stat().st_mtime for file in files if file.exists())
+    return f"{RUNNING} on {content['host']}, silent for {silent / 60:.0f} min"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _scores(folder: Path) -> dict[str, Score]:

@@ -1,6 +1,5 @@
 """Frozen ViTs of timm as tokenizers: MGCA, CLIP image towers and their like (EVA-X paper, section 3.1)."""
 
-import difflib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from evax.checkpoints.resize import num_prefix_slots, resize_position_table
 from evax.checkpoints.weights import LoadReport, WeightsError, load_weights
 from evax.data.normalisation import MERGED520K, Normalisation
+from evax.hints import nearest
 from evax.tokenizers.learned import LearnedTokenizer, check_choice, weights_file
 from evax.tokenizers.precision import Precision
 from evax.tokenizers.resampling import resize_films, resize_tokens
@@ -103,9 +103,7 @@ class VitTokenizer(LearnedTokenizer):
 def build_vit(name: str, target: Target, image_size: int | None, model_kwargs: Mapping[str, Any]) -> Any:
     """A ViT of timm for films of any size, with its head where it is the target; ValueError names the key to mend."""
     if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=1)
-        hint = f"did you mean '{close[0]}'?" if close else "timm.list_models() shows all"
-        raise ValueError(f"tokenizer.model={name} is no model of timm; {hint}")
+        raise ValueError(f"tokenizer.model={name} is no model of timm; {nearest(name, timm.list_models())}")
     settings = {"dynamic_img_size": True, **model_kwargs}
     settings |= {"img_size": image_size} if image_size else {}
     settings |= {"num_classes": 0} if target == "normed" else {}

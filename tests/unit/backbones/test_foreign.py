@@ -45,11 +45,11 @@ def test_options_of_eva_x_are_refused(option):
 
 @pytest.mark.parametrize("name", ["vit_bas_patch16_224", "resnet50"])
 def test_an_unknown_name_lists_eva_x_and_what_is_near_in_timm(name):
-    with pytest.raises(ValueError, match=rf"{name} is not known; choose one of eva_x_tiny.*, such as \w+") as refusal:
+    with pytest.raises(ValueError, match=rf"{name} is none of eva_x_tiny.*(did you mean|the nearest are) ") as refusal:
         create_backbone(name)
     assert "\n" not in str(refusal.value)
 
 
 def test_a_slip_finds_the_name_that_was_meant():
-    with pytest.raises(ValueError, match="such as vit_base_patch16_224,"):
+    with pytest.raises(ValueError, match=r"did you mean 'vit_base_patch16_224'\?"):
         create_backbone("vit_bas_patch16_224")

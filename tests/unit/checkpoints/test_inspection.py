@@ -1,5 +1,7 @@
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import foreign_files as files
@@ -9,11 +11,12 @@ import yaml
 from foreign_files import weightless
 from parity.official_files import OFFICIAL, official_state
 
-from evax import create_backbone
-from evax.checkpoints.__main__ import main, on_meta
+from evax import checkpoints, create_backbone
+from evax.checkpoints.__main__ import main
 from evax.checkpoints.files import step_file, write_checkpoint
 from evax.checkpoints.inspection import find_fits, image_size_of, known_as
 from evax.checkpoints.weight_files import Content, under_timm_names
+from evax.run_weights import on_meta
 
 
 def meta_weights(shapes: files.Shapes):
@@ -97,7 +100,8 @@ def test_inspect_of_a_backbone_that_does_not_fit(mim_file, capsys):
 
 
 def test_inspect_of_a_backbone_that_nobody_knows(mim_file, capsys):
-    assert "--backbone: backbone.name=eva_y is not known" in refused(capsys, "inspect", mim_file, "--backbone", "eva_y")
+    error = refused(capsys, "inspect", mim_file, "--backbone", "eva_y")
+    assert "error: backbone.name=eva_y is none of eva_x_tiny" in error
 
 
 def test_inspect_of_a_file_that_is_no_weights(tmp_path, capsys):
@@ -143,6 +147,49 @@ def test_an_export_of_an_export_forgets_nothing(tmp_path, caplog):
     assert create_backbone(name, weights=tmp_path / "c.safetensors").pretrained_cfg["mean"] == (0.5,) * 3
 
 
+def test_a_run_of_a_foreign_backbone_is_exported_with_its_own_normalisation(tmp_path, caplog):
+    name = "deit_tiny_patch16_224"
+    state = {f"backbone.{key}": tensor for key, tensor in create_backbone(name).state_dict().items()}
+    own = {"mean": [0.1] * 3, "std": [0.2] * 3}
+    run = tmp_path / "run"
+    write_checkpoint({"state_dict": state, "global_step": 7, "preprocessing": own}, run / "checkpoints" / step_file(7))
+    (run / "config.yaml").write_text(yaml.safe_dump({"backbone": {"name": name}}))
+    said(caplog, "export", run, tmp_path / "out.safetensors")
+    assert json.loads((tmp_path / "out.json").read_text())["preprocessing"] == own
+
+
+def test_an_export_names_its_backbone_by_itself(tmp_path, caplog):
+    name = "vit_tiny_patch16_224"  # nobody's among the published
+    torch.save(files.filled(files.vit(192)), tmp_path / "a.pt")
+    said(caplog, "export", tmp_path / "a.pt", tmp_path / "b.safetensors", "--backbone", name)
+    said(caplog, "export", tmp_path / "b.safetensors", tmp_path / "c.safetensors")
+    assert json.loads((tmp_path / "c.json").read_text())["architecture"]["name"] == name
+
+
+LIST_HEAVY = """
+import atexit, runpy, sys
+atexit.register(lambda: print("imported:", [name for name in ("torch", "timm", "lightning") if name in sys.modules]))
+sys.argv = ["evax.checkpoints", *sys.argv[1:]]
+runpy.run_module("evax.checkpoints", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["--help"], 0), (["fetch", "--help"], 0), (["inspect", "--help"], 0), (["fetch"], 0), (["fetch", "no_such"], 2)],
+)
+def test_what_needs_no_torch_does_not_wait_for_it(words, code):
+    done = subprocess.run([sys.executable, "-c", LIST_HEAVY, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert done.stdout.endswith("imported: []\n")
+
+
+def test_public_names_are_imported_on_first_use():
+    assert all(hasattr(checkpoints, name) for name in checkpoints.__all__)
+    with pytest.raises(AttributeError, match=r"no attribute 'load'.*load_weights"):
+        _ = checkpoints.load
+
+
 def test_an_export_under_another_ending_is_refused_first(tmp_path, capsys):
     error = refused(capsys, "export", tmp_path / "absent.pt", tmp_path / "out.pt")
     assert "name it out.safetensors" in error
@@ -155,4 +202,4 @@ def test_fetch_without_a_name_lists_all(caplog):
 
 
 def test_fetch_of_an_unknown_name_is_one_line(capsys):
-    assert "did you mean biomedclip?" in refused(capsys, "fetch", "biomed_clip")
+    assert "did you mean 'biomedclip'?" in refused(capsys, "fetch", "biomed_clip")

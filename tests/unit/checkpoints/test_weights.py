@@ -306,9 +306,25 @@ def test_a_flipped_bit_in_an_export_is_found(tmp_path, model):
     data = bytearray(path.read_bytes())
     data[-100] ^= 1
     path.write_bytes(data)
-    os.utime(path, ns=(0, 0))
-    with pytest.raises(WeightsError, match=r"sha256 is not the one in out\.json"):
+    with pytest.raises(WeightsError, match=r"sha256 is not the one in out\.json; copy or fetch both again") as refusal:
         load_weights(model, path)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("times", [(1, 2), (2, 1)])
+def test_copies_are_known_by_their_content_whatever_their_times(tmp_path, model, times):
+    path, sidecar = tmp_path / "out.safetensors", tmp_path / "out.json"
+    export_weights(model, path, {"preprocessing": {"mean": [0.1] * 3, "std": [0.2] * 3}})
+    for file, seconds in zip((path, sidecar), times, strict=True):
+        os.utime(file, (seconds, seconds))
+    assert load_weights(model, path).normalisation == ((0.1,) * 3, (0.2,) * 3)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "{}"])
+def test_a_json_that_is_no_exports_is_passed_over(tmp_path, model, content):
+    export_weights(model, tmp_path / "out.safetensors", {})
+    (tmp_path / "out.json").write_text(content)
+    assert load_weights(model, tmp_path / "out.safetensors").normalisation is None
 
 
 @pytest.mark.parametrize(
