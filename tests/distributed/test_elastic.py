@@ -7,31 +7,25 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from training_runs import TINY, command, final_state, finish, relative_distance, start, stop_at, table
+from training_runs import (
+    EXACT,
+    command,
+    final_state,
+    finish,
+    in_float64,
+    relative_distance,
+    start,
+    stop_at,
+    table,
+    wait_for_step,
+)
 
 from evax.data.module import PhantomData
 from evax.masking import UniformMasking
 
-EXACT = 1e-12  # float64; measured 3e-15, while one wrong sample moves weights by many orders more
-
-
-@pytest.fixture(scope="module")
-def one_rank(run_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run_dir = tmp_path_factory.mktemp("runs") / "one"
-    finish(start(run(run_pack, run_dir, devices=1)))
-    return run_dir
-
 
 def run(run_pack: Path, run_dir: Path, devices: int, **options: Path) -> list[str]:
-    return command(
-        *TINY,
-        f"data.pack={run_pack}",
-        f"hydra.run.dir={run_dir}",
-        "trainer.precision=64-true",
-        f"trainer.devices={devices}",
-        f"data.per_device_batch={min(2, 4 // devices)}",
-        **options,
-    )
+    return command(*in_float64(run_pack, run_dir, devices), **options)
 
 
 def global_batches(run_pack: Path, ranks: int, workers: int) -> list[str]:
@@ -96,7 +90,7 @@ def test_ranks_may_change_on_resume(run_pack: Path, one_rank: Path, tmp_path: Pa
 def test_a_failing_rank_ends_the_job_and_is_named(run_pack: Path, tmp_path: Path) -> None:
     script = Path(__file__).parent / "failing_rank.py"
     process = start(run(run_pack, tmp_path / "run", 2, script=script))
-    stop_at(process, tmp_path / "run", 2, signal.SIGCONT)  # a signal that does nothing: only wait for step 2
+    wait_for_step(tmp_path / "run", 2, process)
     since = time.monotonic()
 
     output = process.communicate(timeout=60)[0].decode()

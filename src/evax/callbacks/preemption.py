@@ -12,14 +12,16 @@ from evax.callbacks.checkpointing import Checkpointing
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+TIME_LIMIT = (signal.SIGUSR1, signal.SIGUSR2)  # what clusters send before it: the run wants to go on
+SIGNALS = (signal.SIGTERM, signal.SIGINT, *TIME_LIMIT)
 
 
 class Preempted(SystemExit):
     """The run was told to stop and has written a checkpoint; exit code 143, as a shell expects of SIGTERM."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, to_be_continued: bool = False) -> None:
         super().__init__(143)
+        self.to_be_continued = to_be_continued  # a time limit was near, and nobody asked for the end
 
 
 class Preemption(Checkpoint):
@@ -31,6 +33,7 @@ class Preemption(Checkpoint):
 
     def __init__(self) -> None:
         self.asked = False
+        self.to_be_continued = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the signals; Lightning restores the former handlers when it ends."""
@@ -41,6 +44,7 @@ class Preemption(Checkpoint):
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt  # Ctrl-C twice: now
         self.asked = True
+        self.to_be_continued |= number in TIME_LIMIT
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -69,4 +73,4 @@ class Preemption(Checkpoint):
                     callback.save(trainer)
                 saved = callback.saved_step
         log.warning("told to stop at step %d: the checkpoint of step %d is written", trainer.global_step, saved)
-        raise Preempted
+        raise Preempted(to_be_continued=self.to_be_continued)

@@ -1,0 +1,88 @@
+"""Ranks that torchrun or srun started: who they are, and how they come to one run directory without a message.
+
+Every rank composes the same configuration. The first one writes it; a run directory that holds this very run is gone
+on with, which is what a restart by torchrun or a requeue by SLURM needs.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+
+from evax.checkpoints.weight_files import CONFIG
+from evax.config import ConfigError, multirun_job
+
+INTERACTIVE = ("bash", "interactive")  # SLURM's job names of a shell, in which nothing was started as a rank
+
+
+class Launch(NamedTuple):
+    """This process among the ranks that a launcher started."""
+
+    rank: int
+    world_size: int
+    per_node: int
+
+
+def launched() -> Launch | None:
+    """What torchrun's or srun's variables say; None for a process that starts its ranks itself."""
+    names = os.environ
+    if "TORCHELASTIC_RUN_ID" in names:
+        return Launch(int(names["RANK"]), int(names["WORLD_SIZE"]), int(names["LOCAL_WORLD_SIZE"]))
+    ranks = int(names.get("SLURM_NTASKS", "1"))
+    if "SLURM_PROCID" not in names or ranks == 1 or names.get("SLURM_JOB_NAME") in INTERACTIVE:
+        return None
+    return Launch(int(names["SLURM_PROCID"]), ranks, ranks // int(names.get("SLURM_NNODES", "1")))
+
+
+def is_first_rank() -> bool:
+    """Whether this process is the one that writes."""
+    launch = launched()
+    return launch is None or launch.rank == 0
+
+
+def check_launch(cfg: DictConfig, hydra_overrides: Sequence[str]) -> None:
+    """Refuse what ranks that were started from outside cannot agree on."""
+    launch = launched()
+    if launch is None:
+        return
+    if cfg.cluster is not None:
+        raise ConfigError("trainer=slurm starts the ranks itself; leave torchrun or srun out")
+    if multirun_job() is not None:
+        raise ConfigError("-m starts the ranks of each job itself; leave torchrun or srun out and use trainer=ddp")
+    if cfg.resume is None and not any(word.startswith("hydra.run.dir=") for word in hydra_overrides):
+        raise ConfigError(
+            f"the {launch.world_size} ranks of torchrun or srun need one name for their run directory; "
+            "add hydra.run.dir=runs/NAME"
+        )
+
+
+def placed(cfg: DictConfig) -> DictConfig:
+    """The configuration with the devices and nodes that a launcher has decided on."""
+    launch = launched()
+    if launch is None:
+        return cfg
+    cfg = cfg.copy()
+    with open_dict(cfg):
+        cfg.trainer.devices = launch.per_node
+        cfg.trainer.num_nodes = launch.world_size // launch.per_node
+    return cfg
+
+
+def is_same_run(cfg: DictConfig, run_dir: Path, free: Sequence[str]) -> bool:
+    """Whether `run_dir` holds the settled `cfg`, but for the keys in `free`, which say where it runs."""
+    if not (run_dir / CONFIG).exists():
+        return False
+    return _without(OmegaConf.load(run_dir / CONFIG), free) == _without(OmegaConf.create(OmegaConf.to_yaml(cfg)), free)
+
+
+def _without(cfg: DictConfig | ListConfig, keys: Sequence[str]) -> Any:
+    content: Any = OmegaConf.to_container(cfg)
+    for key in keys:
+        *parents, name = key.split(".")
+        node = content
+        for parent in parents:
+            node = node.get(parent) or {}
+        node.pop(name, None)
+    return content

@@ -1,0 +1,56 @@
+"""Ranks that torchrun or srun started."""
+
+import pytest
+from composing import composed
+from omegaconf import OmegaConf
+
+from evax.config import ConfigError
+from evax.run import RESUMABLE, settled
+from evax.run_launch import Launch, check_launch, is_same_run, launched, placed
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
+SRUN = {"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "evax"}
+
+
+@pytest.fixture(params=[TORCHRUN, SRUN], ids=["torchrun", "srun"])
+def rank(request, monkeypatch):
+    for name, value in request.param.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_rank_knows_its_place(rank):
+    assert launched() == Launch(rank=3, world_size=4, per_node=2)
+
+
+@pytest.mark.parametrize("change", [{"SLURM_JOB_NAME": "bash"}, {"SLURM_NTASKS": "1"}])
+def test_a_shell_of_slurm_is_no_rank(change, monkeypatch):
+    for name, value in (SRUN | change).items():
+        monkeypatch.setenv(name, value)
+    assert launched() is None
+
+
+def test_the_launcher_decides_on_devices_and_nodes(rank):
+    cfg = placed(composed("trainer.devices=1"))
+    assert (cfg.trainer.devices, cfg.trainer.num_nodes) == (2, 2)
+
+
+def test_ranks_need_a_common_name(rank):
+    with pytest.raises(ConfigError, match=r"the 4 ranks .* add hydra.run.dir=runs/NAME"):
+        check_launch(composed(), [])
+    check_launch(composed(), ["hydra.run.dir=runs/a"])
+    check_launch(composed("resume=runs/a"), [])
+
+
+def test_a_cluster_starts_its_own_ranks(rank):
+    with pytest.raises(ConfigError, match=r"leave torchrun or srun out"):
+        check_launch(composed("trainer=slurm"), ["hydra.run.dir=runs/a"])
+
+
+@pytest.mark.parametrize(
+    ("word", "is_same"),
+    [("seed=0", True), ("trainer.devices=2", True), ("data.num_workers=1", True), ("masking.ratio=0.2", False)],
+)
+def test_the_same_run_elsewhere_is_the_same_run(word, is_same, tmp_path):
+    assert not is_same_run(settled(composed()), tmp_path, RESUMABLE)
+    OmegaConf.save(settled(composed()), tmp_path / "config.yaml")
+    assert is_same_run(settled(composed(word)), tmp_path, RESUMABLE) is is_same
