@@ -1,59 +1,72 @@
-"""Read W&B's offline file: a LevelDB log of protobuf records."""
+"""What W&B's offline files would upload, for tests that ask about it."""
 
 import json
-import struct
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wandb.proto.wandb_internal_pb2 import Record
-
-BLOCK, FILE_HEADER = 32768, 7  # bytes
-FULL, LAST = 1, 4
+from evax.callbacks.hosted_file import records
 
 
 class HostedRun(NamedTuple):
-    """What an offline file would upload."""
+    """What one or several offline files would upload."""
 
     run: Any  # id, group, job type, tags
     config: dict[str, Any]
     history: list[dict[str, Any]]
     axes: dict[str, str]  # metric or pattern -> its axis
+    summary: dict[str, Any]
+    files: list[str]  # relative to the folder `files`
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps with a training loss, as they come."""
+        return [row["_step"] for row in self.history if "train/loss" in row]
 
 
-def read_offline(file: Path) -> HostedRun:
-    """Everything that a test asks about."""
-    run: Any = None
-    config: dict[str, Any] = {}
-    history, axes = [], {}
-    for record in records(file.read_bytes()):
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            run = record.run
-            config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
-        elif kind == "config":
-            config |= {item.key: json.loads(item.value_json) for item in record.config.update}
-        elif kind == "history":
-            items = record.history.item
-            history.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
-        elif kind == "metric":
-            axes[record.metric.name or record.metric.glob_name] = record.metric.step_metric
-    return HostedRun(run, config, history, axes)
+def offline_files(run_dir: Path) -> list[Path]:
+    """The offline files of a run directory in the order in which they were begun."""
+    return sorted(run_dir.glob("wandb/offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime_ns)
 
 
-def records(content: bytes) -> Iterator[Record]:
-    """The protobuf records, joined over blocks."""
-    place, parts = FILE_HEADER, b""
-    while place + 7 <= len(content):
-        left = BLOCK - place % BLOCK
-        if left < 7:  # a header never crosses blocks
-            place += left
-            continue
-        _, length, kind = struct.unpack("<IHB", content[place : place + 7])
-        parts += content[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (FULL, LAST):
-            record = Record()
-            record.ParseFromString(parts)
-            yield record
-            parts = b""
+def read_finished(run_dir: Path) -> HostedRun:
+    """What the files of a run hold that this process has just finished: W&B writes their ends a little later."""
+    files, deadline = offline_files(run_dir), time.monotonic() + 30
+    while not all(_has_exit(file) for file in files) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return read_offline(*files)
+
+
+def _has_exit(file: Path) -> bool:
+    return any(record.WhichOneof("record_type") == "exit" for record in records(file.read_bytes()))
+
+
+def read_offline(*files: Path) -> HostedRun:
+    """Everything that a test asks about; of several files of a run, what they hold together."""
+    found = HostedRun(None, {}, [], {}, {}, [])
+    for file in files:
+        for record in records(file.read_bytes()):
+            found = _with(found, record)
+    return found
+
+
+def _with(found: HostedRun, record: Any) -> HostedRun:
+    match record.WhichOneof("record_type"):
+        case "run":
+            found.config.update(_values(record.run.config.update))
+            return found._replace(run=record.run)
+        case "config":
+            found.config.update(_values(record.config.update))
+        case "history":
+            found.history.append(_values(record.history.item))
+        case "metric":
+            found.axes[record.metric.name or record.metric.glob_name] = record.metric.step_metric
+        case "summary":
+            found.summary.update(_values(record.summary.update))
+        case "files":
+            found.files.extend(item.path for item in record.files.files)
+    return found
+
+
+def _values(items: Any) -> dict[str, Any]:
+    return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}

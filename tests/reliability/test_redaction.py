@@ -5,35 +5,10 @@ from pathlib import Path
 
 import pytest
 from composing import composed
+from named_phantoms import SECRET, NamedPhantoms
 
-from evax.data.film import Film, Refusal
 from evax.data.prepare import prepare
-from evax.data.sources.phantom import PhantomSource
 from evax.run import train
-
-SECRET = "Doe-4711"
-
-
-class NamedPhantoms(PhantomSource):
-    """Phantoms whose patients and films carry a name, and one refused film that does."""
-
-    def films(self) -> tuple[list[Film], list[Refusal]]:
-        films, refusals = super().films()
-        named = [
-            Film(
-                image_id=f"{film.image_id}-{SECRET}",
-                patient_id=f"{film.patient_id}-{SECRET}",
-                labels=film.labels,
-                splits=film.splits,
-                boxes=film.boxes,
-            )
-            for film in films
-        ]
-        return named, [*refusals, Refusal(f"lost-{SECRET}", "missing")]
-
-    def read(self, film: Film):
-        plain = {name: getattr(film, name) for name in ("patient_id", "labels")}
-        return super().read(Film(image_id=film.image_id.removesuffix(f"-{SECRET}"), **plain))
 
 
 def test_a_planted_name_stays_in_the_pack(

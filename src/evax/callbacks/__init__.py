@@ -8,6 +8,7 @@ from evax.callbacks.non_finite import NonFiniteGuard
 from evax.callbacks.pictures import Pictures
 from evax.callbacks.preemption import Preempted, Preemption
 from evax.callbacks.progress import Progress
+from evax.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -19,5 +20,6 @@ __all__ = [
     "Preempted",
     "Preemption",
     "Progress",
+    "TensorBoard",
     "wandb_logger",
 ]

@@ -1,8 +1,7 @@
 """Weights & Biases as a copy of the run directory: numbers and settings, offline unless told otherwise."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,26 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
+from evax.callbacks.hosted_file import HostedRow, newest_row
+from evax.callbacks.hosted_settings import chosen, flat_settings, names, share, tags
+from evax.callbacks.metrics_csv import read_metrics
 from evax.checkpoints.export import read_config
-from evax.data.manifest import MANIFEST
 
 AXIS = "trainer/samples_seen"
-COPIES = ("model.backbone", "model.tokenizer", "model.optim", "data.masking")  # stand elsewhere under their own names
-NO_SETTING = ("paths", "logger", "callbacks", "then", "sweep", "resume")
+TABLE = "test/per_class"
 
 
 class HostedLogger(WandbLogger):
-    """Lightning's W&B logger with films seen as the axis, ended with its run, so that the next one has its own."""
+    """Lightning's W&B logger with films seen as the axis, every step once, and pixels of public data only.
+
+    What is not a number is left out where the data is credentialed, whoever logs it. The run is ended with its
+    training, so that the next one of the process has its own; `log_scores` opens it again by its id.
+    """
+
+    def __init__(self, *, run_dir: Path, is_public: bool, offline: bool, **settings: Any) -> None:
+        super().__init__(save_dir=str(run_dir), offline=offline, log_model=False, resume="allow", **settings)
+        self.run_dir, self.is_public = run_dir, is_public
+        self._held = HostedRow()  # the newest that W&B has
 
     @property
     @rank_zero_experiment
@@ -30,12 +39,51 @@ class HostedLogger(WandbLogger):
         if is_new:
             run.define_metric(AXIS)
             run.define_metric("*", step_metric=AXIS, step_sync=True)
+            if run.starting_step:  # a server that has the run closes its rows
+                self._held = HostedRow(run.starting_step)
         return run
 
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float | int], step: int | None = None) -> None:
-        """A row per optimizer step, under its number: what a resumed run repeats, the server has already."""
-        self.experiment.log(dict(metrics), step=step)
+    def rewind(self, step: int) -> None:
+        """Go on after `step`: say from metrics.csv what a killed run could not, and later nothing twice."""
+        if self._offline:
+            self._held = newest_row(self.run_dir, str(self.version))
+        for recorded, metrics in read_metrics(self.run_dir):
+            if self._held.step <= recorded <= step:
+                self.log_metrics(metrics, recorded)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """A row per optimizer step, under its number."""
+        run = self.experiment
+        new = {name: value for name, value in metrics.items() if self.is_public or isinstance(value, Real)}
+        if step is not None and step == self._held.step:
+            new = {name: value for name, value in new.items() if name == AXIS or name not in self._held.metrics}
+        if new.keys() - {AXIS} and (step is None or step >= self._held.step):
+            run.log(new, step=step)
+
+    @rank_zero_only
+    def log_figure(self, name: str, file: Path, step: int) -> None:
+        """A figure of the run directory; none of credentialed data."""
+        if self.is_public:
+            from wandb import Image
+
+            self.log_metrics({name: Image(str(file))}, step)
+
+    @rank_zero_only
+    def log_scores(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str | float | None]], scores: Mapping[str, float]
+    ) -> None:
+        """A table of findings and final scores, into the summary; a finished run is opened again.
+
+        The summary is written whole, with the newest metrics: it may reach the server apart from the rows.
+        """
+        from wandb import Table
+
+        newest = {name: value for _, metrics in read_metrics(self.run_dir) for name, value in metrics.items()}
+        summary = self.experiment.summary
+        summary.update(newest | dict(scores))
+        summary[TABLE] = Table(columns=list(columns), data=[list(row) for row in rows])
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -48,93 +96,48 @@ class HostedLogger(WandbLogger):
 def wandb_logger(save_dir: str, project: str = "evax", *, offline: bool = True) -> HostedLogger:
     """A W&B logger of the run in `save_dir`: settings under flat keys, grouped by multirun, tagged by what was chosen.
 
-    W&B's defaults store console output, the command line, the git state and the machine, where patient paths can
-    hide; all of that is off, and settings that hold a path are left out. System statistics are recorded where the
-    pack is public. Checkpoints are never uploaded. Raises ValueError where it is to go online without a login.
+    W&B's defaults store console output, the command line, the git state, installed packages and the machine, where
+    patient paths can hide; all of that is off. System statistics are recorded where the pack is public. Checkpoints
+    are never uploaded. Raises ValueError where it is to go online without a login.
     """
     from wandb import Settings  # slow to import, and only wanted here
 
     if not offline:
-        _require_login()
+        require_login("logger.wandb.offline=false", "stay offline")
     run_dir = Path(save_dir)
     config = read_config(run_dir)
-    is_public = _share(config) == "public"
-    settings = Settings(
-        console="off",
-        disable_git=True,
-        save_code=False,
-        x_disable_meta=True,
-        x_disable_machine_info=True,
-        x_disable_stats=not is_public,
-    )
-    in_multirun = run_dir.name.isdigit()
+    listed = names(run_dir, config)
+    is_public = share(config) == "public"
     return HostedLogger(
-        name="/".join(run_dir.parts[-2:]) if in_multirun else run_dir.name,
-        project=project,
-        save_dir=save_dir,
-        id=hashlib.sha256(save_dir.encode()).hexdigest()[:12],  # a resumed run goes on under its id
-        resume="allow",
+        run_dir=run_dir,
+        is_public=is_public,
         offline=offline,
-        log_model=False,
-        settings=settings,
-        group=run_dir.parent.name if in_multirun else None,
-        job_type=_last_name(config.get("model")),
+        name=listed.name,
+        project=project,
+        id=listed.id,
+        group=listed.group,
+        job_type=chosen(config, "model"),
         tags=tags(config),
         config=flat_settings(config),
+        settings=Settings(
+            host="hidden",
+            console="off",
+            disable_git=True,
+            save_code=False,
+            x_save_requirements=False,
+            x_disable_meta=True,
+            x_disable_machine_info=True,
+            x_disable_stats=not is_public,
+        ),
     )
 
 
-def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What decided a run, as "masking.ratio": 0.3; without paths, and without what stands there twice."""
-    return {
-        key: value
-        for key, value in _leaves(config)
-        if not _is_below(key, (*COPIES, *NO_SETTING)) and not _may_be_path(key, value)
-    }
-
-
-def tags(config: Mapping[str, Any]) -> list[str]:
-    """Backbone, tokenizer and data by their names."""
-    backbone, tokenizer, data = (config.get(part) or {} for part in ("backbone", "tokenizer", "data"))
-    names = (backbone.get("name"), tokenizer.get("model") or _last_name(tokenizer), _last_name(data))
-    return [str(name) for name in names if name]
-
-
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _is_below(key: str, roots: tuple[str, ...]) -> bool:
-    return f"{key}.".startswith(tuple(f"{root}." for root in roots))
-
-
-def _may_be_path(key: str, value: Any) -> bool:
-    if isinstance(value, list):
-        return any(_may_be_path(key, item) for item in value)
-    return isinstance(value, str) and (key.endswith(("weights", "pack")) or "/" in value or "\\" in value)
-
-
-def _last_name(node: Mapping[str, Any] | None) -> str | None:
-    return str(node["_target_"]).rpartition(".")[2] if node and "_target_" in node else None
-
-
-def _share(config: Mapping[str, Any]) -> str:
-    """How the run's pack may be shared; a union of packs, or one that does not say, is taken for credentialed."""
-    manifest = Path((config.get("data") or {}).get("pack") or "") / MANIFEST
-    return json.loads(manifest.read_text(encoding="utf-8"))["share"] if manifest.is_file() else "credentialed"
-
-
-def _require_login() -> None:
+def require_login(what: str, otherwise: str) -> None:
+    """ValueError naming the fix where W&B has no key; it is never asked for."""
     from wandb import Api
     from wandb.errors import UsageError
 
     try:
         Api()
     except UsageError as error:
-        raise ValueError(
-            "logger.wandb.offline=false needs a login: run `wandb login`, set WANDB_API_KEY, or stay offline"
-        ) from error
+        raise ValueError(f"{what} needs a login: run `wandb login`, set WANDB_API_KEY, or {otherwise}") from error

@@ -2,6 +2,7 @@
 
 import csv
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,13 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 METRICS = "metrics.csv"
+
+
+def read_metrics(run_dir: Path) -> Iterator[tuple[int, dict[str, float]]]:
+    """The steps of a run directory in order, and the metrics that each has."""
+    for row in MetricsCsv(run_dir).rows():
+        step = int(row.pop("step"))
+        yield step, {name: int(cell) if cell.isdigit() else float(cell) for name, cell in row.items() if cell}
 
 
 class MetricsCsv(Logger):

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from evax.callbacks.cadence import EveryFewEpochs
+from evax.callbacks.hosted import HostedLogger
 from evax.explain.tokens import pca_maps
 from evax.losses.cosine import token_cosine
 
@@ -30,7 +31,7 @@ class Views(NamedTuple):
 class Pictures(Callback):
     """Writes `figures/step-000123.png` of the first validation films every `every_n_epochs` and at the end.
 
-    Films are labelled by their row in the pack, never by id; the figures stay in the run directory.
+    Films are labelled by their row in the pack, never by id. W&B gets a copy where the data is public.
     """
 
     def __init__(self, *, every_n_epochs: int = 10, num_films: int = 4) -> None:
@@ -43,7 +44,11 @@ class Pictures(Callback):
             folder = Path(trainer.default_root_dir) / "figures"
             folder.mkdir(parents=True, exist_ok=True)
             figure = draw(views(trainer.datamodule, pl_module, self.num_films), trainer.global_step)
-            figure.savefig(folder / f"step-{trainer.global_step:06d}.png", dpi=110)
+            file = folder / f"step-{trainer.global_step:06d}.png"
+            figure.savefig(file, dpi=110)
+            for logger in trainer.loggers:
+                if isinstance(logger, HostedLogger):
+                    logger.log_figure("figures/views", file, trainer.global_step)
 
 
 @torch.inference_mode()

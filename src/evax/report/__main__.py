@@ -1,4 +1,4 @@
-"""`python -m evax.report results|curves|gained|sweep`: the page of results, a run's curves, a gain, a multirun."""
+"""`python -m evax.report results|curves|gained|sweep|workspace`: results, curves, a gain, a multirun, a view in W&B."""
 
 import argparse
 import logging
@@ -9,7 +9,8 @@ from evax.report.curves import CurvesError, write_curves
 from evax.report.gain import describe_gain
 from evax.report.record import ResultError
 from evax.report.results import write_results
-from evax.report.sweep import SweepError, write_sweep
+from evax.report.sweep import SweepError, read_jobs, write_sweep
+from evax.report.workspace import WorkspaceError, save_workspace
 
 log = logging.getLogger("evax.report")
 
@@ -27,6 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
     gained.add_argument("folder", type=Path, help="folder that holds results.json")
     sweep = commands.add_parser("sweep", help="write the table and the plot of a multirun again")
     sweep.add_argument("folder", type=Path, help="folder that `train.py -m` has made")
+    workspace = commands.add_parser("workspace", help="save a view of a W&B project: curves, ablations, scores")
+    workspace.add_argument("--entity", required=True, help="user or team of the project")
+    workspace.add_argument("--project", default="evax", help="as in logger.wandb.project (evax)")
     return parser
 
 
@@ -42,12 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif options.command == "curves":
             log.info("wrote %s", write_curves(options.run_dir))
         elif options.command == "sweep":
-            log.info("%s", write_sweep(options.folder))
+            log.info("%s", write_sweep(options.folder, read_jobs(options.folder)))
+        elif options.command == "workspace":
+            log.info("saved: %s", save_workspace(options.entity, options.project))
         else:
             text, is_above = describe_gain(options.folder)
             log.info("%s", text)
             parser.exit(0 if is_above else 1)
-    except (ResultError, CurvesError, SweepError) as error:
+    except (ResultError, CurvesError, SweepError, WorkspaceError) as error:
         parser.exit(2, f"error: {error}\n")
 
 

@@ -13,13 +13,13 @@ class RowsRead(Callback):
 
     def setup(self, trainer, pl_module, stage):
         self.rows, self.modes = set(), []
-        read = trainer.datamodule.pack.image
+        read = trainer.datamodule.pack.film
 
-        def image(row):
+        def film(row):
             self.rows.add(row)
             return read(row)
 
-        trainer.datamodule.pack.image = image
+        trainer.datamodule.pack.film = film
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.modes.append(pl_module.backbone.training)
