@@ -50,8 +50,8 @@ demo: install  ## Pre-train a small student on chest phantoms and show what it l
 	@echo "Look at: $(DEMO)/figures (what the student sees and predicts, curves.png), $(DEMO)/metrics.csv,"
 	@echo "         $(DEMO)/evaluation/backbone/summary.txt (probe before and after)"
 
-bench: install  ## Speeds, as ratios in one run
-	$(BIN)/python benchmarks/phantom.py
+bench: install  ## Speeds, as ratios in one run, with a summary at the end
+	$(BIN)/python -m benchmarks
 
 docs: install  ## Rebuild docs/results.md from results/*.json
 	$(BIN)/python -m evax.report results
