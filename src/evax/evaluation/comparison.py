@@ -1,0 +1,129 @@
+"""Two classifiers on the same films: DeLong's test and the paired patient bootstrap, per class and in the mean."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from evax.evaluation.delong import DeLong, delong_test, holm
+from evax.evaluation.metric import Metric, metric_of
+from evax.evaluation.operating_points import auroc_of, count, points_per_class
+from evax.evaluation.patient_draws import group_by_patient, resample
+from evax.evaluation.predictions import ids_digest, read_predictions
+from evax.evaluation.study import LabelledFilms
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A file of predictions, what to call it, and the films and protocol its scores were made under."""
+
+    name: str
+    path: Path
+    protocol: str = "clean"
+    recipe: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """AUROC of `name` minus that of `rival`. DeLong's p takes films as independent; `p_holm` is for all classes."""
+
+    name: str
+    rival: str
+    difference: Metric
+    delong: dict[str, DeLong]
+    p_holm: dict[str, float]
+    test_ids_digest: str
+    num_draws: int
+    seed: int
+
+    def to_json(self) -> dict[str, object]:
+        """Plain types; undefined numbers are None."""
+        tests = {
+            finding: {key: _or_none(number) for key, number in test._asdict().items()}
+            | {"p_holm": _or_none(self.p_holm[finding])}
+            for finding, test in self.delong.items()
+        }
+        return {
+            "name": self.name,
+            "rival": self.rival,
+            "difference": self.difference.to_json(),
+            "delong": tests,
+            "test_ids_digest": self.test_ids_digest,
+            "num_draws": self.num_draws,
+            "seed": self.seed,
+        }
+
+
+# Shapes: N films, C classes, P patients, D draws
+def compare_scores(
+    scores: Float[np.ndarray, "N C"],
+    rival_scores: Float[np.ndarray, "N C"],
+    films: LabelledFilms,
+    findings: Sequence[str],
+    *,
+    names: tuple[str, str] = ("first", "second"),
+    num_draws: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """The comparison of two score tables whose rows follow `films`; a class that one cannot score leaves the mean."""
+    patients = group_by_patient(films.patient_ids)
+    ladders = [points_per_class(rows, films.targets, patients, films.is_known) for rows in (scores, rival_scores)]
+
+    def differences(counts: Float[np.ndarray, "P D"]) -> Float[np.ndarray, "D C"]:
+        first, second = (np.stack([auroc_of(count(points, counts)) for points in ladder], 1) for ladder in ladders)
+        return first - second
+
+    value, draws = resample(differences, patients, num_draws=num_draws, seed=seed)
+    known = np.ones(scores.shape, dtype=bool) if films.is_known is None else films.is_known
+    tests = {
+        finding: delong_test(scores[:, c], rival_scores[:, c], films.targets[:, c], known[:, c])
+        for c, finding in enumerate(findings)
+    }
+    adjusted = holm(np.array([test.p for test in tests.values()]))
+    return Comparison(
+        name=names[0],
+        rival=names[1],
+        difference=metric_of(value, draws, findings),
+        delong=tests,
+        p_holm=dict(zip(findings, adjusted.tolist(), strict=True)),
+        test_ids_digest=ids_digest(films.image_ids),
+        num_draws=num_draws,
+        seed=seed,
+    )
+
+
+def compare_tables(
+    first: Table,
+    second: Table,
+    films: LabelledFilms,
+    findings: Sequence[str],
+    *,
+    num_draws: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """The comparison of two prediction files on `films`; refuses other films and unequal protocols."""
+    if (first.protocol, first.recipe) != (second.protocol, second.recipe):
+        settings = " and ".join(f"{each.name} is {each.protocol} {each.recipe}".rstrip() for each in (first, second))
+        raise ValueError(f"{settings}: numbers of different protocols do not compare")
+    scores, rival_scores = (aligned_scores(each.path, films.image_ids, findings) for each in (first, second))
+    names = (first.name, second.name)
+    return compare_scores(scores, rival_scores, films, findings, names=names, num_draws=num_draws, seed=seed)
+
+
+def aligned_scores(path: Path, image_ids: Shaped[np.ndarray, "N"], findings: Sequence[str]) -> Float[np.ndarray, "N C"]:
+    """The scores of a prediction file in the order of `image_ids`; the file must hold exactly these films."""
+    found, scores = read_predictions(path, findings)
+    missing, extra = np.setdiff1d(image_ids, found), np.setdiff1d(found, image_ids)
+    if len(missing) or len(extra) or len(found) != len(image_ids):
+        raise ValueError(
+            f"{path}: scores {len(extra)} other films and lacks {len(missing)} of {len(image_ids)}; "
+            "compare predictions of the same test films"
+        )
+    order = np.argsort(found)
+    return scores[order[np.searchsorted(found[order], image_ids)]]
+
+
+def _or_none(number: float) -> float | None:
+    return None if np.isnan(number) else number

@@ -1,0 +1,122 @@
+"""What figures for slides share: a canvas without global state, quiet axes, and rows of values with intervals."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+from evax.report.curves import GREY, GRID, INK, MUTED
+
+DPI = 160
+HEADING = 0.95  # inches
+MEAN = "macro mean"
+
+
+class Row(NamedTuple):
+    """One line of a table drawn as dots: its name, value and 95 % interval (None: not scored)."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    color: str = GREY
+
+
+@contextmanager
+def slide(path: Path, title: str, subtitle: str, size: tuple[float, float]) -> Iterator[Figure]:
+    """A figure of `size` inches with a heading, written to `path` at the end."""
+    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 11, "text.color": INK, "axes.edgecolor": GRID}):
+        width, height = size
+        box = (0, 0, 1 - 0.15 / width, 1 - HEADING / height)
+        layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12, wspace=0.05, hspace=0.06, rect=box)
+        figure = Figure(figsize=size, layout=layout)
+        FigureCanvasAgg(figure)
+        figure.text(0.2 / width, 1 - 0.22 / height, title, fontsize=17, fontweight="bold", va="top")
+        figure.text(0.2 / width, 1 - 0.60 / height, subtitle, fontsize=11, color=MUTED, va="top")
+        yield figure
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=DPI, metadata={"Software": None})
+
+
+def label(name: str) -> str:
+    """A finding's name as it is written in text."""
+    return name.replace("_", " ")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A value, or a dash."""
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def interval(score: Mapping[str, float | None], digits: int = 3) -> str:
+    """A value with its interval in brackets."""
+    return f"{number(score['value'], digits)} [{number(score['low'], digits)}, {number(score['high'], digits)}]"
+
+
+def quiet(axes: Axes, title: str = "", note: str = "", *, xlabel: str = "", ylabel: str = "") -> None:
+    """Light grid behind, no ticks and no box; a bold title with a note below it."""
+    axes.set_title(title, loc="left", fontsize=12, fontweight="bold", pad=26 if note else 10)
+    axes.annotate(note, (0, 1), xytext=(0, 9), xycoords="axes fraction", textcoords="offset points", color=MUTED)
+    axes.set_xlabel(xlabel, color=MUTED)
+    axes.set_ylabel(ylabel, color=MUTED)
+    axes.tick_params(length=0, labelcolor=MUTED, labelsize=10)
+    axes.grid(visible=True, color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+
+
+def unit_square(axes: Axes) -> None:
+    """Both axes from 0 to 1, equally long."""
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.01)
+    axes.set_aspect("equal", anchor="NW")
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+
+
+def dots(axes: Axes, rows: Sequence[Row], *, num_lines: int = 0) -> None:
+    """Values with intervals, one a line from above, names at the left and numbers at the right.
+
+    The mean is bold; room is kept for `num_lines`, so that panels with fewer rows line up.
+    """
+    top = max(num_lines, len(rows)) - 1
+    heights = [top - line for line in range(len(rows))]
+    for height, row in zip(heights, rows, strict=True):
+        is_mean = row.name == MEAN
+        if row.value is not None:
+            if row.low is not None and row.high is not None:
+                axes.plot([row.low, row.high], [height] * 2, color=row.color, linewidth=3, alpha=0.45)
+            axes.plot(row.value, height, "o", color=row.color, markersize=8 if is_mean else 6.5)
+        axes.text(
+            1.02,
+            height,
+            number(row.value) if row.value is not None else "not scored",
+            transform=axes.get_yaxis_transform(),
+            va="center_baseline",
+            fontsize=11,
+            fontweight="bold" if is_mean else "normal",
+            color=INK if row.value is not None else MUTED,
+        )
+    axes.set_yticks(list(heights), [label(row.name) for row in rows])
+    axes.set_ylim(-0.7, top + 0.7)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.grid(visible=False)
+    axes.tick_params(axis="y", labelsize=11, labelcolor=INK)
+    for text, row in zip(axes.get_yticklabels(), rows, strict=True):
+        text.set_fontweight("bold" if row.name == MEAN else "normal")
+
+
+def ranked(metric: Mapping[str, object], macro_color: str, colors: Mapping[str, str] | None = None) -> list[Row]:
+    """The rows of a metric in a report card: the mean, then its classes from best to worst."""
+    per_class: Mapping[str, Mapping[str, float | None]] = metric["per_class"]  # type: ignore[assignment]
+    mean: Mapping[str, float | None] = metric["macro"]  # type: ignore[assignment]
+    order = sorted(per_class.items(), key=lambda item: -(item[1]["value"] if item[1]["value"] is not None else -1))
+    rows = [Row(name, **score, color=(colors or {}).get(name, GREY)) for name, score in order]
+    return [Row(MEAN, **mean, color=macro_color), *rows]

@@ -1,0 +1,90 @@
+"""A radar of one value per class, ours against published ones."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from matplotlib.projections.polar import PolarAxes
+
+from evax.report.canvas import label, slide
+from evax.report.curves import BLUE, GREY, GRID, INK, MUTED, ORANGE
+
+COLORS = (BLUE, ORANGE, GREY, INK)
+MAX_SERIES = len(COLORS)
+MARGIN = 0.3  # of a ring, kept free inside the lowest value
+
+
+class RadarError(ValueError):
+    """Values that cannot be drawn as a radar; one line saying why."""
+
+
+def draw_radar(
+    findings: Sequence[str],
+    series: Mapping[str, Mapping[str, float | None]],
+    path: Path,
+    *,
+    title: str = "AUROC per finding",
+    subtitle: str = "read along a spoke; areas mean nothing",
+) -> None:
+    """One outline per series over the findings; a finding that a series lacks leaves a gap.
+
+    The innermost ring is a multiple of 0.1 below the lowest value. Give "ours" first; at most 4 series can be told
+    apart.
+    """
+    if len(findings) < 3:
+        raise RadarError(f"a radar needs 3 findings or more, not {len(findings)}")
+    if not 1 <= len(series) <= MAX_SERIES:
+        raise RadarError(f"a radar shows 1 to {MAX_SERIES} series, not {len(series)}")
+    rows = {name: [_value(values.get(finding)) for finding in findings] for name, values in series.items()}
+    if np.isnan(list(rows.values())).all():
+        raise RadarError("a radar needs a value; every finding of every series is missing")
+    inner = np.floor(10 * np.nanmin(list(rows.values())) - MARGIN) / 10
+    angles = np.linspace(0, 2 * np.pi, len(findings), endpoint=False)
+    with slide(path, title, subtitle, (10.5, 9.0)) as figure:
+        axes = cast("PolarAxes", figure.add_subplot(projection="polar"))
+        for order, (name, values) in enumerate(rows.items()):
+            _outline(axes, angles, np.array(values), name, order)
+        _style(axes, angles, [label(finding) for finding in findings], float(inner))
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.24, -0.08), frameon=False, fontsize=12)
+
+
+def _value(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _outline(axes: PolarAxes, angles: np.ndarray, values: np.ndarray, name: str, order: int) -> None:
+    around, closed = np.append(angles, angles[0]), np.append(values, values[0])
+    is_ours = order == 0
+    axes.plot(
+        around,
+        closed,
+        "o-",
+        color=COLORS[order],
+        linewidth=3 if is_ours else 1.8,
+        markersize=6 if is_ours else 4,
+        label=name,
+        zorder=4 if is_ours else 3,
+    )
+    if is_ours and not np.isnan(values).any():
+        axes.fill(around, closed, color=COLORS[order], alpha=0.1)
+
+
+def _style(axes: PolarAxes, angles: np.ndarray, names: Sequence[str], inner: float) -> None:
+    """Spokes from above, clockwise; rings every 0.1."""
+    axes.set_theta_offset(np.pi / 2)
+    axes.set_theta_direction(-1)
+    axes.set_rorigin(inner - 0.25 * (1 - inner))
+    axes.set_ylim(inner, 1.0)
+    rings = np.arange(inner, 1.0001, 0.1)
+    axes.set_yticks(rings, [f"{ring:.1f}" for ring in rings], fontsize=10, color=MUTED)
+    axes.set_rlabel_position(180 / len(names))
+    for text in axes.get_yticklabels():
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
+    axes.set_xticks(angles, names, fontsize=12, color=INK)
+    for angle, text in zip(angles, axes.get_xticklabels(), strict=True):
+        side = np.sin(angle)
+        text.set_horizontalalignment("left" if side > 0.1 else "right" if side < -0.1 else "center")
+    axes.tick_params(axis="x", pad=8)
+    axes.grid(color=GRID, linewidth=1)
+    axes.spines["polar"].set_color(GRID)
