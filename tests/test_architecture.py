@@ -15,6 +15,7 @@ LAYERS = (
     {"explain", "evaluation"},
     {"backbones", "tokenizers", "masking", "heads", "losses", "optim", "checkpoints"},
     {"data"},
+    {"hints"},
 )
 SIDEWAYS = {
     "callbacks": ("evax.tasks",),
@@ -26,7 +27,7 @@ HOMES = {  # a library, and the only places that know it
     "hydra": ("run", "config.py"),
     "omegaconf": ("run", "config.py"),
 }
-DATA_WITH_TORCH = ("data/dataset.py", "data/module.py", "data/pixels.py", "data/sampler.py")
+DATA_WITH_TORCH = ("data/dataset.py", "data/module.py", "data/pixels.py", "data/randaugment.py", "data/sampler.py")
 FORBIDDEN_NAMES = {"estimated_stepping_batches", "set_random_seed"}
 MAX_LINES = 60
 

@@ -19,6 +19,7 @@ from evax.data.sources.phantom import PhantomSource
 
 REPOSITORY = Path(__file__).parents[1]
 STEPS = 30  # optimizer steps of a whole run: 3 epochs of 10
+EXACT = 1e-12  # relative, in float64: ranks measure 3e-15, while one wrong sample moves weights by many orders more
 
 # Augmentation, accumulation over two micro-batches, drop path and an average of the weights, all on.
 TINY = (
@@ -51,9 +52,21 @@ def command(*overrides: str, script: Path = REPOSITORY / "train.py") -> list[str
     return [sys.executable, str(script), *overrides]
 
 
-def start(words: list[str]) -> subprocess.Popen[bytes]:
+def in_float64(pack: Path, run_dir: Path, devices: int) -> list[str]:
+    """The overrides of a tiny run in which ranks may differ by rounding only."""
+    return [
+        *TINY,
+        f"data.pack={pack}",
+        f"hydra.run.dir={run_dir}",
+        "trainer.precision=64-true",
+        f"trainer.devices={devices}",
+        f"data.per_device_batch={min(2, 4 // devices)}",
+    ]
+
+
+def start(words: list[str], **variables: str) -> subprocess.Popen[bytes]:
     """Start a run in a process group of its own, single-threaded."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "EVAX_TRACEBACK": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "EVAX_TRACEBACK": "1"} | variables
     return subprocess.Popen(
         words,
         cwd=REPOSITORY,
@@ -71,13 +84,33 @@ def finish(process: subprocess.Popen[bytes], expected: int = 0) -> str:
     return output
 
 
-def stop_at(process: subprocess.Popen[bytes], run_dir: Path, step: int, number: signal.Signals) -> None:
-    """Send a signal as soon as the metrics table has reached `step`: SIGKILL to the whole group."""
+def wait_for_step(run_dir: Path, step: int, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait until the metrics table has reached `step`, or `process` has ended too early."""
     deadline = time.monotonic() + 120
     while last_step(run_dir) < step:
-        assert process.poll() is None, process.communicate()[0].decode()[-4000:]
+        if process is not None:
+            assert process.poll() is None, process.communicate()[0].decode()[-4000:]
         assert time.monotonic() < deadline, f"step {step} was never reached"
         time.sleep(0.01)
+
+
+def pids(*words: str, **variables: str) -> list[int]:
+    """Processes whose command line holds all words, and that were started with these variables."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line, environment = ((folder / name).read_bytes().decode() for name in ("cmdline", "environ"))
+        except (OSError, UnicodeDecodeError):
+            continue
+        settings = {f"{key}={value}" for key, value in variables.items()}
+        if all(word in line for word in words) and settings <= set(environment.split("\0")):
+            found.append(int(folder.name))
+    return found
+
+
+def stop_at(process: subprocess.Popen[bytes], run_dir: Path, step: int, number: signal.Signals) -> None:
+    """Send a signal as soon as the metrics table has reached `step`: SIGKILL to the whole group."""
+    wait_for_step(run_dir, step, process)
     if number == signal.SIGKILL:
         os.killpg(process.pid, number)
         process.communicate()

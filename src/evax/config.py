@@ -3,14 +3,12 @@
 Imports neither torch nor timm, so that `--help` is instant.
 """
 
-import difflib
 import inspect
-import json
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field, make_dataclass
 from importlib import import_module
@@ -27,30 +25,37 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from evax.data.atomic import write_atomically
+from evax.hints import nearest
 
 # A target must live under one of these names, and be a class defined there or one of FUNCTIONS.
 PACKAGES = ("evax", "lightning.pytorch", "torch.optim", "torch.utils.data")
 FUNCTIONS = ("evax.backbones.create_backbone", "evax.callbacks.wandb_logger")
 HYDRA_KEYS = ("_target_", "_args_", "_convert_", "_partial_", "_recursive_")
-LONG_LIST = 20
 
 # Top-level keys of each root configuration. None: a value, or a node that its constructor describes.
 PROBE_KEYS = ("precision", "readouts", "strengths", "min_positives", "repeats", "draws")
 TRAIN_KEYS: dict[str, Any] = {
     **dict.fromkeys(("name", "seed", "protocol", "image_size", "batch_size", "per_device_batch")),
-    **dict.fromkeys(("weights", "resume")),
+    **dict.fromkeys(("weights", "teacher_sha256", "resume", "plan")),
     **dict.fromkeys(("backbone", "tokenizer", "masking", "data", "model", "optim", "trainer")),
-    **dict.fromkeys(("callbacks", "logger")),
+    **dict.fromkeys(("cluster", "callbacks", "logger")),
     "then": dict.fromkeys(PROBE_KEYS),
     "sweep": dict.fromkeys(("axis", "paper")),
     "paths": dict.fromkeys(("packs", "runs")),
 }
+# Of the backbone of a file, whose name the file may tell.
+BACKBONE_KEYS = (
+    *("_target_", "name", "image_size", "weights", "weights_key", "mask_token"),
+    *("attention", "drop_path", "gradient_checkpointing", "initialise"),
+)
 PREPARE_KEYS: dict[str, Any] = {
     **dict.fromkeys(("data", "source", "raw_dir", "size", "fit", "workers", "shard_size", "max_quarantine")),
     "paths": dict.fromkeys(("packs", "runs")),
 }
 EVALUATE_KEYS: dict[str, Any] = {
-    **dict.fromkeys(("run", "features", "against", "name", "method", "notes", "data", "masking", "seed")),
+    **dict.fromkeys(("run", "weights", "mean", "std")),
+    "backbone": dict.fromkeys(BACKBONE_KEYS),
+    **dict.fromkeys(("features", "against", "name", "method", "notes", "data", "masking", "seed")),
     **dict.fromkeys(PROBE_KEYS),
     **dict.fromkeys(("image_size", "batch_size", "per_device_batch")),
     "paths": dict.fromkeys(("packs", "runs")),
@@ -59,6 +64,7 @@ SCHEMAS = {"train_schema": TRAIN_KEYS, "prepare_schema": PREPARE_KEYS, "evaluate
 
 # Set by a run for the ranks that it starts: where it is, and its settled configuration as YAML.
 RUN_DIR_VARIABLE, RUN_CONFIG_VARIABLE = "EVAX_RUN_DIR", "EVAX_RUN_CONFIG"
+JOB = "job.json"  # what a job of a multirun was asked to do, and how far it is
 
 
 class ConfigError(ValueError):
@@ -70,16 +76,6 @@ def register_schemas() -> None:
     for name, keys in SCHEMAS.items():
         schema = make_dataclass(name, [(key, Any, field(default=None)) for key in keys])
         ConfigStore.instance().store(name=name, node=schema)
-
-
-def nearest(name: str, valid: Iterable[Any]) -> str:
-    """A hint such as "did you mean 'ratio'? (valid: ratio, topup)"; a long list gives way to a close match."""
-    options = sorted({str(option) for option in valid if not str(option).startswith("_")})
-    close = difflib.get_close_matches(name, options, n=1)
-    if close and len(options) > LONG_LIST:
-        return f"did you mean '{close[0]}'?"
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"{hint}(valid: {', '.join(options) or 'none'})"
 
 
 def check_config(cfg: DictConfig, keys: Mapping[str, Any], path: str = "") -> None:
@@ -236,7 +232,7 @@ def explain(error: BaseException) -> str:
 def clear_errors() -> Iterator[None]:
     """End the program with one clear line and exit code 1 on any error; EVAX_TRACEBACK=1 adds the traceback.
 
-    A job of a multirun only ends itself: its error is told, and kept in its folder for the table at the end.
+    A job of a multirun only ends itself.
     """
     try:
         yield
@@ -251,24 +247,12 @@ def clear_errors() -> Iterator[None]:
         sys.stderr.write("".join(lines))
         if job is None:
             sys.exit(1)
-        record_job(error)
 
 
 def multirun_job() -> Any:
     """Hydra's settings of the present job, where it is one of a multirun; else None."""
     is_job = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     return HydraConfig.get() if is_job else None
-
-
-def record_job(error: BaseException | None = None) -> None:
-    """Write what a job of a multirun was asked to do, and how it failed, into its folder as `job.json`."""
-    job = multirun_job()
-    if job is None:
-        return
-    content = {"overrides": list(job.overrides.task), "error": explain(error) if error else None}
-    folder = Path(job.runtime.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "job.json", json.dumps(content).encode())
 
 
 def entry_point(main: Callable[[], Any], example: str | None = None) -> None:

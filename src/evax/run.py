@@ -11,25 +11,35 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from evax.callbacks import AtomicCheckpointIO, MetricsCsv
+from evax.callbacks import AtomicCheckpointIO, MetricsCsv, TensorBoard
+from evax.callbacks.hosted import HostedLogger
 from evax.callbacks.metrics_csv import METRICS
+from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.files import newest_valid, step_of
-from evax.checkpoints.weight_files import CHECKPOINTS, CONFIG, WeightsError
+from evax.checkpoints.weight_files import CHECKPOINTS, CONFIG, find_file
 from evax.config import TRAIN_KEYS, ConfigError, announced, check_config, innermost, instantiate, save_config
+from evax.data.atomic import sha256_of
 from evax.data.manifest import PackError
 from evax.data.module import PackDataModule
+from evax.run_cluster import check_cluster, for_cluster, submit
+from evax.run_launch import is_first_rank, is_same_run, launched, placed
+from evax.run_sweep import check_follow
 from evax.tasks.base import Task
 from evax.tokenizers.precision import has_fast_bf16
 
 log = logging.getLogger(__name__)
 
-# What may change when a run goes on: where it runs, and for how long. The pack is guarded by its digest.
+# What may change when a run goes on: where it runs, for how long, and what follows. Pack and teacher are known by
+# their digests.
 RESUMABLE = (
-    *("trainer", "logger", "paths", "per_device_batch"),
-    *("data.num_workers", "data.per_device_batch", "data.pack"),
+    *("trainer", "cluster", "logger", "paths", "per_device_batch"),
+    *("data.num_workers", "data.per_device_batch", "data.pack", "tokenizer.weights", "then"),
 )
+PATH_KEYS = ("weights", "pack", "packs", "runs")
+PLACE = ("accelerator", "devices", "num_nodes", "strategy")  # what another `trainer=` may say of a resumed run
 # Trainer arguments that follow from other keys, or would break what a resume relies on; and what to use instead.
 RESERVED = {
     "accumulate_grad_batches": "per_device_batch",
@@ -47,8 +57,10 @@ RESERVED = {
 }
 
 
-def train(cfg: DictConfig, run_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
-    """Train a new run in `run_dir`, or go on with the one at `cfg.resume`; returns the last metrics.
+def train(cfg: DictConfig, run_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float] | None:
+    """Train a new run in `run_dir`, or go on with the one at `cfg.resume`.
+
+    Returns the last metrics, or None where the run was submitted to a cluster.
 
     `overrides` are the user's words on the command line: a resumed run accepts those of RESUMABLE only.
     """
@@ -56,18 +68,42 @@ def train(cfg: DictConfig, run_dir: str | Path, overrides: Sequence[str] = ()) -
         with suppress(OSError):
             Path(run_dir).rmdir()  # the folder that Hydra made for a new run, where it is empty
         run_dir = Path(cfg.resume)
-        cfg = resumed_config(cfg, run_dir, overrides)
-        save_config(cfg, run_dir / CONFIG)
-        return fit(cfg, run_dir)
+        cfg = pinned(resumed_config(cfg, run_dir, overrides))
+        check_submission(cfg)
+        return begin(cfg, run_dir)
     run_dir = Path(run_dir)
     check_config(cfg, TRAIN_KEYS)
     if cfg.protocol != "clean":
         raise ConfigError(f"protocol={cfg.protocol}: pre-training has one protocol, clean")
     check_trainer(cfg.trainer)
-    cfg = settled(cfg)
-    claim(run_dir)
-    save_config(cfg, run_dir / CONFIG)
-    return fit(cfg, run_dir)
+    cfg = pinned(settled(placed(for_cluster(cfg))))
+    check_submission(cfg)
+    if launched() is None or not is_same_run(cfg, run_dir, RESUMABLE):
+        claim(run_dir)
+    return begin(cfg, run_dir)
+
+
+def begin(cfg: DictConfig, run_dir: Path) -> dict[str, float] | None:
+    """Save the configuration, and train: here, or on the cluster that it names."""
+    if is_first_rank():
+        save_config(cfg, run_dir / CONFIG)
+    else:
+        logging.getLogger("evax").setLevel(logging.WARNING)
+    if cfg.get("cluster") is None:
+        return fit(cfg, run_dir)
+    submit(cfg, run_dir)
+    return None
+
+
+def check_submission(cfg: DictConfig) -> None:
+    """Say before a run is submitted what it lacks: here, and of its files."""
+    if cfg.get("cluster") is None:
+        return
+    check_cluster(cfg)
+    check_follow(cfg, open_data(cfg))
+    for node in (cfg.tokenizer, cfg.model.backbone):
+        if missing := built_or_missing(node)[1]:
+            raise ConfigError(missing[0])
 
 
 def claim(run_dir: Path) -> None:
@@ -91,12 +127,13 @@ def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> 
             raise ConfigError(
                 f"{key}: a resumed run keeps its saved configuration; only {', '.join(RESUMABLE)} may change"
             )
-        OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False, force_add=True)
+        for part in (*(f"trainer.{part}" for part in PLACE), "cluster") if key == "trainer" else (key,):
+            OmegaConf.update(saved, part, OmegaConf.select(cfg, part), merge=False, force_add=True)
         if key == "per_device_batch":
             saved.data.per_device_batch = cfg.per_device_batch
     check_config(saved, TRAIN_KEYS)
     check_trainer(saved.trainer)
-    return settled(saved)
+    return settled(placed(for_cluster(saved)))
 
 
 def check_trainer(trainer: DictConfig) -> None:
@@ -117,14 +154,44 @@ def settled(cfg: DictConfig) -> DictConfig:
     with open_dict(plain):
         if plain.trainer.get("precision") == "auto":
             plain.trainer.precision = best_precision(plain.trainer.get("accelerator", "auto"))
-        plain.data.pack = str(Path(plain.data.pack).absolute())
+        make_paths_absolute(plain)
         for tokenizer in (plain.tokenizer, plain.model.tokenizer):
-            if tokenizer.get("weights"):
-                tokenizer.weights = str(Path(tokenizer.weights).absolute())
             if tokenizer.get("precision") == "auto":
                 has_bf16 = best_precision(plain.trainer.get("accelerator", "auto")) == "bf16-mixed"
                 tokenizer.precision = "bf16" if has_bf16 else "fp32"
     return plain
+
+
+def make_paths_absolute(node: DictConfig) -> None:
+    """Let every path in the configuration, in place, mean the same from any folder: each text under PATH_KEYS."""
+    for key, value in node.items():
+        if isinstance(value, DictConfig):
+            make_paths_absolute(value)
+        elif key in PATH_KEYS and isinstance(value, str):
+            node[key] = str(Path(value).absolute())
+
+
+def pinned(cfg: DictConfig) -> DictConfig:
+    """The settled configuration with the very file that teaches, and its sha256; about 1 s a GB.
+
+    A run directory as teacher becomes the checkpoint that is its best now. Raises ConfigError where the run began
+    with another file. One that is missing is left for the tokenizer to name.
+    """
+    weights = cfg.tokenizer.get("weights")
+    if not weights or not Path(weights).exists():
+        return cfg
+    file = find_file(weights)
+    sha256, known = sha256_of(file), cfg.get("teacher_sha256")
+    if known not in (None, sha256):
+        raise ConfigError(
+            f"tokenizer.weights={file}: its sha256 is {sha256[:12]}…, and the run began with {known[:12]}…; "
+            "name a copy of that file by tokenizer.weights=, or start a new run"
+        )
+    cfg = cfg.copy()
+    with open_dict(cfg):
+        cfg.tokenizer.weights = cfg.model.tokenizer.weights = str(file)
+        cfg.teacher_sha256 = sha256
+    return cfg
 
 
 def best_precision(accelerator: str) -> str:
@@ -140,6 +207,7 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     checkpoint = newest_valid(run_dir / CHECKPOINTS)
     seed_everything(cfg.seed, workers=False, verbose=False)
     data = open_data(cfg)
+    check_follow(cfg, data)
     task: Task = instantiate(without_weights(cfg.model) if checkpoint else cfg.model)
     trainer = build_trainer(cfg, run_dir, data)
     trainer.precision_plugin.convert_module(task)  # in place; Lightning does so only after loading, and would round
@@ -215,7 +283,7 @@ def build_trainer(cfg: DictConfig, run_dir: Path, data: PackDataModule) -> Train
         cfg.trainer,
         callbacks=callbacks,
         logger=[MetricsCsv(run_dir), *copies],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *environment()],
         default_root_dir=str(run_dir),
         log_every_n_steps=1,
         use_distributed_sampler=False,  # our samplers know ranks, and resume
@@ -228,9 +296,15 @@ def build_trainer(cfg: DictConfig, run_dir: Path, data: PackDataModule) -> Train
     return trainer
 
 
+def environment() -> list[ClusterEnvironment]:
+    """SLURM's ranks where srun started them; torchrun's come first, and a requeue is never Lightning's."""
+    is_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [SLURMEnvironment(auto_requeue=False)] if is_slurm else []
+
+
 def rewind(loggers: Sequence[Logger], checkpoint: Path | None) -> None:
-    """Let the metrics table end where the checkpoint does."""
+    """Let the metrics table, and then each copy of it, end where the checkpoint does."""
     step = step_of(checkpoint) if checkpoint else 0
     for logger in loggers:
-        if isinstance(logger, MetricsCsv):
+        if isinstance(logger, MetricsCsv | HostedLogger | TensorBoard):
             logger.rewind(step)

@@ -3,7 +3,7 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -12,8 +12,13 @@ log = logging.getLogger(__name__)
 
 
 def follow(run_dir: str | Path) -> dict[str, float]:
-    """Do what a finished run's configuration says under `then`: a probe before (random) and after training."""
-    from evax.run_evaluate import evaluate, read_run
+    """Do what a finished run's configuration says under `then`: a probe before (random) and after training.
+
+    W&B is told what came out, where the run has it.
+    """
+    from evax.run_evaluate import evaluate
+    from evax.run_features import read_run
+    from evax.run_hosted import publish_scores
 
     run_dir = Path(run_dir).absolute()
     settings = read_run(run_dir).get("then")
@@ -21,22 +26,35 @@ def follow(run_dir: str | Path) -> dict[str, float]:
         return {}
     common = {"run": str(run_dir), "name": None, "method": None, "notes": [], "seed": 0, **settings}
     evaluate(OmegaConf.create(common | {"features": "random", "against": []}), run_dir)
-    random = str(run_dir / "evaluation" / "random")
-    return evaluate(OmegaConf.create(common | {"features": "backbone", "against": [random]}), run_dir)
+    random = run_dir / "evaluation" / "random"
+    scores = evaluate(OmegaConf.create(common | {"features": "backbone", "against": [str(random)]}), run_dir)
+    publish_scores(run_dir, run_dir / "evaluation" / "backbone", [random])
+    return scores
+
+
+def check_follow(cfg: DictConfig, data: Any) -> None:
+    """Refuse, before a run has cost anything, what `then` could not do after it."""
+    from evax.run_evaluate import check_probe
+
+    settings = cfg.get("then")
+    if settings is not None:
+        check_probe(settings, data, prefix="then.")
 
 
 class SweepTable(Callback):
-    """Hydra's hook at the end of a multirun: one table and one plot of all jobs; exit code 1 if one failed."""
+    """Hydra's hook at the end of a multirun: one table and one plot of all jobs; exit code 1 if one did not finish."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write and show the table of the sweep's folder."""
-        from evax.report.sweep import SweepError, read_jobs, write_sweep
+        from evax.report.sweep import FINISHED, SweepError, read_jobs, write_sweep
+        from evax.run_cluster import wait_for_jobs
 
         folder = Path(config.hydra.sweep.dir)
-        sweep = cast("dict[str, Any]", OmegaConf.to_container(config.sweep)) if config.sweep is not None else {}
+        wait_for_jobs(folder)
         try:
-            log.info("%s", write_sweep(folder, **sweep))
+            jobs = read_jobs(folder, have_ended=True)
         except SweepError as error:  # Hydra would make a warning of it
             sys.exit(f"error: {error}")
-        if any(job.error for job in read_jobs(folder)):
+        log.info("%s", write_sweep(folder, jobs))
+        if any(job.state != FINISHED for job in jobs):
             sys.exit(1)

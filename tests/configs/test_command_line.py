@@ -137,7 +137,7 @@ def test_resume_with_another_setting_names_what_may_change(here, tmp_path, overr
     save_config(composed(), tmp_path / CONFIG)
     text = message(here("train.py", f"resume={tmp_path}", override))
     key = override.lstrip("+~").partition("=")[0]
-    assert text.startswith(f"{key}: a resumed run keeps its saved configuration; only trainer, logger, paths")
+    assert text.startswith(f"{key}: a resumed run keeps its saved configuration; only trainer, cluster, logger, paths")
 
 
 def test_new_run_in_a_used_folder_names_resume(here, tmp_path):

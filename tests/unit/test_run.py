@@ -1,11 +1,14 @@
 """What `train` does around a fit: claims, resumes, refuses."""
 
+import hashlib
+from pathlib import Path
+
 import pytest
 from composing import composed
 from omegaconf import OmegaConf
 
 from evax.config import ConfigError
-from evax.run import CONFIG, claim, resumed_config, settled, train, without_weights
+from evax.run import CONFIG, claim, pinned, resumed_config, settled, train, without_weights
 
 
 @pytest.fixture
@@ -31,7 +34,8 @@ def test_resume_keeps_the_saved_configuration(saved):
 
 def test_a_checkpoint_replaces_the_first_weights(saved):
     cfg = resumed_config(composed(), saved, [])
-    assert cfg.model.backbone.weights == "old.safetensors"  # a run killed before its first checkpoint needs them
+    first = cfg.model.backbone.weights  # a run killed before its first checkpoint needs them
+    assert Path(first).name == "old.safetensors"
     assert without_weights(cfg.model).backbone.weights is None
 
 
@@ -45,6 +49,64 @@ def test_resume_takes_what_decides_where_it_runs(saved):
 def test_resume_refuses_what_would_change_the_result(word, saved):
     with pytest.raises(ConfigError, match=r"a resumed run keeps its saved configuration"):
         resumed_config(composed(), saved, [word])
+
+
+def test_a_probe_may_be_added_or_changed_when_a_run_goes_on(saved):
+    words = ["then=probe", "then.repeats=1"]
+    cfg = resumed_config(composed(*words), saved, words)
+    assert (cfg.then.repeats, cfg.then.draws) == (1, 1000)
+    OmegaConf.save(cfg, saved / CONFIG)
+    words = ["then=probe", "then.repeats=2"]
+    assert resumed_config(composed(*words), saved, words).then.repeats == 2
+
+
+def test_every_path_of_a_saved_configuration_means_the_same_from_anywhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    teacher, weights = "tokenizer.weights=teacher.pt", "weights=old.pt"
+    cfg = settled(composed("tokenizer=mgca_vit_b", teacher, weights, "paths.packs=p", "paths.runs=r"))
+    paths = (cfg.weights, cfg.backbone.weights, cfg.model.backbone.weights, cfg.tokenizer.weights)
+    paths += (cfg.model.tokenizer.weights, cfg.data.pack, cfg.paths.packs, cfg.paths.runs)
+    names = ("old.pt", "old.pt", "old.pt", "teacher.pt", "teacher.pt", "p/phantom", "p", "r")
+    assert paths == tuple(str(tmp_path / name) for name in names)
+
+
+@pytest.fixture
+def student(tmp_path):
+    """A run directory to learn from, and the configuration of a run that does."""
+    for name, content in (("best.ckpt", b"best"), ("other.ckpt", b"another")):
+        (tmp_path / name).write_bytes(content)
+    return tmp_path, settled(composed("tokenizer=eva_x", f"tokenizer.weights={tmp_path}"))
+
+
+def test_a_run_directory_as_teacher_becomes_its_best_file_with_its_digest(student):
+    folder, cfg = student
+    cfg = pinned(cfg)
+    assert cfg.tokenizer.weights == cfg.model.tokenizer.weights == str(folder / "best.ckpt")
+    assert cfg.teacher_sha256 == hashlib.sha256(b"best").hexdigest()
+
+
+def test_a_run_goes_on_with_a_copy_of_its_teacher_and_with_no_other_file(student, tmp_path_factory):
+    folder, cfg = student
+    run_dir = tmp_path_factory.mktemp("run")
+    OmegaConf.save(pinned(cfg), run_dir / CONFIG)
+    (folder / "best.ckpt").rename(folder / "copy.ckpt")
+    words = [f"tokenizer.weights={folder / 'copy.ckpt'}"]
+    moved = pinned(resumed_config(composed("tokenizer=eva_x", *words), run_dir, words))
+    assert moved.model.tokenizer.weights == str(folder / "copy.ckpt")
+    digests = [hashlib.sha256(content).hexdigest()[:12] for content in (b"another", b"best")]
+    words = [f"tokenizer.weights={folder / 'other.ckpt'}"]
+    with pytest.raises(ConfigError, match=rf"other.ckpt: its sha256 is {digests[0]}.*began with {digests[1]}") as stop:
+        pinned(resumed_config(composed("tokenizer=eva_x", *words), run_dir, words))
+    assert "\n" not in str(stop.value)
+
+
+def test_a_teacher_whose_content_has_changed_is_refused_before_any_compute(student, tmp_path_factory):
+    folder, cfg = student
+    run_dir = tmp_path_factory.mktemp("run")
+    OmegaConf.save(pinned(cfg), run_dir / CONFIG)
+    (folder / "best.ckpt").write_bytes(b"trained on")
+    with pytest.raises(ConfigError, match=r"best.ckpt: its sha256 is .* and the run began with"):
+        train(composed(f"resume={run_dir}"), run_dir, [f"resume={run_dir}"])
 
 
 def test_resume_without_a_run_is_named(tmp_path):

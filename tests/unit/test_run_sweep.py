@@ -6,6 +6,7 @@ import pytest
 from composing import composed
 from omegaconf import OmegaConf
 
+from evax.config import ConfigError
 from evax.run import train
 from evax.run_sweep import SweepTable, follow
 
@@ -26,6 +27,22 @@ def test_a_probe_before_and_after_follows_where_it_was_asked_for(probe_pack, tmp
     assert metrics == {"test/auroc_macro": result["auroc_macro"]["value"]}
 
 
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("then.readouts=[poled]", r"then.readouts: there is no 'poled'; did you mean 'pooled'"),
+        ("then.min_positives=1000", "then.min_positives=1000: no finding has as many in train and in test"),
+        ("then.precision=bf16", "then.precision=bf16 is not known"),
+        ("then.strengths=[0]", r"then.strengths=\[0\]: give numbers above 0"),
+        ("then.draws=0", "then.draws=0: give a whole number above 0"),
+    ],
+)
+def test_what_cannot_follow_is_said_before_the_first_step(word, message, probe_pack, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        run(probe_pack, tmp_path / "run", "then=probe", word)
+    assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
 def test_else_nothing_follows(probe_pack, tmp_path):
     run_dir = run(probe_pack, tmp_path / "run")
     assert follow(run_dir) == {}
@@ -36,7 +53,8 @@ def test_else_nothing_follows(probe_pack, tmp_path):
 def test_a_multirun_ends_in_a_table_and_fails_if_a_job_did(error, tmp_path):
     for number, failure in enumerate([None, error]):
         (tmp_path / str(number)).mkdir()
-        content = {"overrides": [f"masking.ratio=0.{number}"], "error": failure}
+        state = "failed" if failure else "finished"
+        content = {"overrides": [f"masking.ratio=0.{number}"], "state": state, "error": failure}
         (tmp_path / str(number) / "job.json").write_text(json.dumps(content))
     config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}, "sweep": None})
     if error:

@@ -1,6 +1,7 @@
-"""Losses of masked image modelling, on masked tokens in float32."""
+"""Losses: of masked image modelling on masked tokens, of classification on known labels; all in float32."""
 
+from evax.losses.classification import binary_loss, exclusive_loss
 from evax.losses.cosine import cosine_loss, token_cosine
 from evax.losses.regression import squared_loss
 
-__all__ = ["cosine_loss", "squared_loss", "token_cosine"]
+__all__ = ["binary_loss", "cosine_loss", "exclusive_loss", "squared_loss", "token_cosine"]

@@ -11,6 +11,9 @@ from torch.optim import Optimizer
 
 from evax.backbones.drop_path import draw_drop_path
 from evax.backbones.eva_x import EvaX
+from evax.backbones.foreign import Foreign
+from evax.backbones.preprocessing import normalisation_of, normalise_as
+from evax.checkpoints.weight_files import recorded_normalisation
 from evax.data.keyed_random import Stream, keyed_generator
 from evax.data.module import PackDataModule
 from evax.data.pixels import normalise, to_unit
@@ -23,9 +26,10 @@ class Task(LightningModule):
 
     schedule: WarmupCosine
 
-    def __init__(self, backbone: EvaX, optim: AdamWCosine, seed: int) -> None:
+    def __init__(self, backbone: EvaX | Foreign, optim: AdamWCosine, seed: int) -> None:
         super().__init__()
-        self.backbone, self.optim, self.seed = backbone, optim, seed
+        self.backbone: Any = backbone
+        self.optim, self.seed = optim, seed
         self.latest: dict[str, float] = {}  # the newest value of every metric
         self._losses: list[Tensor] = []  # of the micro-batches since the last optimizer step
 
@@ -42,8 +46,33 @@ class Task(LightningModule):
         self.schedule = self.optim.schedule(self.data.steps_per_epoch, epochs)
         return self.optim.build(self)
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the global norm, or by value where the trainer says so.
+
+        Lightning's own refuses fused optimizers under autocast: it fears the scaled gradients of fp16, absent here.
+        """
+        if gradient_clip_val and gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
+        elif gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep how the backbone's images are normalised beside its weights, as an export's `.json` does."""
+        mean, std = normalisation_of(self.backbone)
+        checkpoint["preprocessing"] = {"mean": list(mean), "std": list(std)}
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Count the batches of a begun epoch in this run's micro-batches: ranks and accumulation may have changed."""
+        """Normalise as before, and count the batches of a begun epoch in this run's micro-batches.
+
+        Ranks and accumulation may have changed.
+        """
+        if known := recorded_normalisation(checkpoint):
+            normalise_as(self.backbone, known)
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
         begun = progress["ready"]
         if begun:
@@ -55,7 +84,7 @@ class Task(LightningModule):
         """Set the rate, and re-key all randomness of the model, from the step alone."""
         rate = self.schedule(self.global_step)
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["lr_scale"]
         place = batch_idx * self.trainer.world_size + self.global_rank
         model_key = keyed_generator(self.seed, Stream.MODEL, epoch=self.current_epoch, index=place)
         torch.manual_seed(int(model_key.integers(2**63)))
@@ -69,12 +98,12 @@ class Task(LightningModule):
 
     def unit_images(self, images: UInt8[Tensor, "B 1 H W"]) -> Float[Tensor, "B 3 H W"]:
         """Stored bytes as [0, 1] images in the backbone's precision (float64 for audits, else float32)."""
-        is_double = self.backbone.pos_embed.dtype == torch.float64
+        is_double = next(self.backbone.parameters()).dtype == torch.float64
         return to_unit(images, torch.float64 if is_double else torch.float32)
 
     def student_input(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """Unit images normalised as the backbone's weights ask."""
-        return normalise(images, self.backbone.pretrained_cfg["mean"], self.backbone.pretrained_cfg["std"])
+        return normalise(images, *normalisation_of(self.backbone))
 
     def record(self, metrics: Mapping[str, float | Tensor], step: int | None = None) -> None:
         """Write metrics of an optimizer step (default: the one completed last) to every logger at once.
@@ -99,5 +128,4 @@ class Task(LightningModule):
         self._losses.clear()
         if self.trainer.world_size > 1:
             mean = self.trainer.strategy.reduce(mean, reduce_op="mean")
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self.record({"train/loss": mean, "train/lr": rate}, step=self.global_step + 1)
+        self.record({"train/loss": mean, "train/lr": self.schedule(self.global_step)}, step=self.global_step + 1)

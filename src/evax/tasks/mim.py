@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from evax.backbones.eva_x import EvaX
+from evax.backbones.eva_x import SIZES, EvaX
+from evax.backbones.foreign import Foreign
 from evax.heads.token_prediction import TokenPredictionHead
 from evax.losses.cosine import cosine_loss
 from evax.losses.regression import squared_loss
@@ -18,6 +19,17 @@ from evax.tasks.base import Task
 from evax.tokenizers.base import Tokenizer
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cosine": cosine_loss, "squared": squared_loss}
+
+
+def require_mask_token(backbone: EvaX | Foreign) -> None:
+    """Raise ValueError naming the key where patches of the backbone cannot be hidden."""
+    if not hasattr(backbone, "forward_tokens"):
+        raise ValueError(
+            f"backbone: {type(backbone).__name__} has no mask token, which masked image modelling needs; "
+            f"choose one of {', '.join(SIZES)}"
+        )
+    if getattr(backbone, "mask_token", None) is None:
+        raise ValueError("backbone.mask_token=false: masked image modelling needs it; set backbone.mask_token=true")
 
 
 class MaskedImageModeling(Task):
@@ -32,28 +44,29 @@ class MaskedImageModeling(Task):
     def __init__(
         self,
         *,
-        backbone: EvaX,
+        backbone: EvaX | Foreign,
         tokenizer: Tokenizer,
         optim: AdamWCosine,
         seed: int,
         loss: Literal["cosine", "squared"] | None = None,
         patch_embed_gradient: float = 0.1,
     ) -> None:
+        require_mask_token(backbone)
         super().__init__(backbone, optim, seed)
         loss = loss or tokenizer.loss
         if loss not in LOSSES:
             raise ValueError(f"model.loss={loss} is not known; choose {' or '.join(LOSSES)}")
-        if backbone.patch_size != tokenizer.patch_size:
+        if self.backbone.patch_size != tokenizer.patch_size:
             raise ValueError(
                 f"tokenizer.patch_size={tokenizer.patch_size} does not give the student's grid; "
-                f"the backbone's patches have {backbone.patch_size} pixels"
+                f"the backbone's patches have {self.backbone.patch_size} pixels"
             )
         self.loss = LOSSES[loss]
-        self.head = TokenPredictionHead(backbone.embed_dim, tokenizer.dim)
+        self.head = TokenPredictionHead(self.backbone.embed_dim, tokenizer.dim)
         # Frozen for good: kept out of the module tree, so neither checkpoints nor DDP see it.
         self.__dict__["tokenizer"] = tokenizer.requires_grad_(False).eval()
         self._agreement = Agreement(tokenizer.dim)
-        scale_gradient(backbone.patch_embed, patch_embed_gradient)
+        scale_gradient(self.backbone.patch_embed, patch_embed_gradient)
 
     def on_fit_start(self) -> None:
         """Bring the tokenizer to the student's device, and check that masks are drawn on the student's grid."""

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from evax.optim.groups import parameter_groups
+from evax.optim.groups import layer_id, parameter_groups
 
 
 class Student(nn.Module):
@@ -67,3 +67,47 @@ def test_names_and_parameters_agree(group):
     model = Task()
     entry = parameter_groups(model, 0.05)[group]
     assert all(model.get_parameter(name) is p for name, p in zip(entry["param_names"], entry["params"], strict=True))
+
+
+class Vit(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Module()
+        self.backbone.cls_token = nn.Parameter(torch.zeros(1, 1, 3))
+        self.backbone.patch_embed = nn.Linear(3, 3)
+        self.backbone.blocks = nn.ModuleList(nn.Linear(3, 3) for _ in range(12))
+        self.backbone.fc_norm = nn.LayerNorm(3)
+        self.head = nn.Linear(3, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("backbone.cls_token", 0),
+        ("backbone.pos_embed", 0),
+        ("backbone.patch_embed.proj.weight", 0),
+        ("backbone.blocks.0.attn.q_bias", 1),
+        ("backbone.blocks.11.mlp.fc1.weight", 12),
+        ("backbone.fc_norm.weight", 13),
+        ("head.projection.bias", 13),
+        ("head.pos_embed", 13),  # a head's own
+    ],
+)
+def test_layer_ids_are_those_of_the_published_fine_tuning(name, layer):
+    assert layer_id(name, depth=12) == layer
+
+
+def test_layer_decay_makes_fourteen_rates():
+    groups = parameter_groups(Vit(), 0.05, layer_decay=0.55)
+    scales = sorted({group["lr_scale"] for group in groups})
+    assert len(scales) == 14
+    assert scales == pytest.approx([0.55 ** (13 - layer) for layer in range(14)])
+    assert scales[0] == pytest.approx(4.2e-4, rel=0.01)
+    of = {name: group["lr_scale"] for group in groups for name in group["param_names"]}
+    assert (of["backbone.blocks.11.weight"], of["head.weight"]) == (0.55, 1.0)
+    assert len(of) == len(dict(Vit().named_parameters()))
+
+
+def test_layer_decay_without_blocks_is_refused():
+    with pytest.raises(ValueError, match=r"optim\.layer_decay needs a backbone of blocks"):
+        parameter_groups(Student(), 0.05, layer_decay=0.5)

@@ -15,6 +15,7 @@ def test_the_optimizer_has_the_recipes_settings():
     assert {group["name"]: group["weight_decay"] for group in optimizer.param_groups} == {"decay": 0.3, "no_decay": 0}
     assert all(group["lr"] == 0.2 for group in optimizer.param_groups)
     assert all((group["betas"], group["eps"]) == ((0.8, 0.9), 1e-4) for group in optimizer.param_groups)
+    assert all(group["fused"] for group in optimizer.param_groups)
 
 
 def test_a_final_rate_above_the_peak_is_refused():
@@ -26,3 +27,16 @@ def test_a_final_rate_above_the_peak_is_refused():
 def test_a_warm_up_as_long_as_training_is_refused(epochs):
     with pytest.raises(ValueError, match=f"optim.warmup_epochs=2.0 must be less than trainer.max_epochs={epochs}"):
         AdamWCosine(warmup_epochs=2.0).schedule(10, epochs)
+
+
+def test_a_final_rate_equal_to_the_peak_is_fixed_after_the_warm_up():
+    schedule = AdamWCosine(lr=0.1, final_lr=0.1, warmup_epochs=1.0).schedule(steps_per_epoch=4, epochs=3)
+    assert [schedule(step) for step in range(0, 13, 2)] == pytest.approx([0, 0.05] + [0.1] * 5)
+
+
+def test_the_rate_scales_with_the_batch_only_where_it_says_per_what():
+    assert AdamWCosine(lr=0.1, batch_size=1024).build(nn.Linear(2, 2)).param_groups[0]["lr"] == 0.1
+    per_256 = AdamWCosine(lr=0.1, lr_per=256, batch_size=1024)
+    assert per_256.schedule(4, 3).peak == pytest.approx(0.4)
+    with pytest.raises(ValueError, match=r"optim\.lr_per=256 .* optim\.batch_size"):
+        AdamWCosine(lr_per=256)

@@ -41,3 +41,15 @@ def test_the_student_is_normalised_as_its_weights_ask():
     task = tiny_task()
     out = task.student_input(torch.full((1, 3, 16, 16), 0.5))
     assert out.mean().item() == pytest.approx((0.5 - 0.49185243) / 0.28509309, abs=1e-6)
+
+
+@pytest.mark.parametrize(("algorithm", "largest"), [("norm", 1e-3), ("value", 1e-5)])
+def test_gradients_are_clipped_under_autocast_too(pack_folder, tmp_path, algorithm, largest):
+    task = tiny_task()
+    seen = []
+    task.on_train_batch_end = lambda *_: seen.extend(p.grad for p in task.parameters() if p.grad is not None)
+    task.optimizer_zero_grad = lambda *_: None
+    settings = {"gradient_clip_val": largest, "gradient_clip_algorithm": algorithm, "precision": "bf16-mixed"}
+    tiny_trainer(tmp_path, max_steps=1, limit_val_batches=0, **settings).fit(task, tiny_data(pack_folder))
+    measured = torch.stack([each.norm() if algorithm == "norm" else each.abs().max() for each in seen])
+    assert (measured.norm() if algorithm == "norm" else measured.max()).item() == pytest.approx(largest, rel=1e-2)

@@ -1,0 +1,132 @@
+"""Classification of films: a backbone, a head, and labels that may be unknown (EVA-X paper, section 4.2)."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64, UInt8
+from torch import Tensor, nn
+
+from evax.evaluation.auroc import auroc_per_class, macro
+from evax.heads.classifier import AttentiveClassifier, LinearClassifier
+from evax.losses.classification import binary_loss, exclusive_loss
+from evax.optim.recipe import AdamWCosine
+from evax.tasks.base import Task
+
+Loss = Literal["binary", "exclusive"]
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"binary": binary_loss, "exclusive": exclusive_loss}
+
+
+class Predictions(NamedTuple):
+    """Logits of films, one row each, ascending by row of the pack."""
+
+    rows: Int64[np.ndarray, "N"]
+    logits: Float32[np.ndarray, "N C"]
+
+
+class Classifier(Task):
+    """Mean of patch tokens, `fc_norm`, one linear layer; or an attentive head on a frozen backbone.
+
+    `classes` are the findings in the order of the data's targets. `loss` is "binary", every finding by itself, or
+    "exclusive", exactly one class a film. `head` is "linear" or "attentive"; `freeze` trains the head alone.
+    `fc_norm` "fresh" starts the last LayerNorm at (1, 0), as the published fine-tuning does; "weights" keeps what was
+    loaded, the `norm` of pre-training. Validation reports the loss and the macro AUROC over findings that can be
+    scored.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        classes: list[str],
+        optim: AdamWCosine,
+        seed: int,
+        loss: Loss = "binary",
+        head: Literal["linear", "attentive"] = "linear",
+        freeze: bool = False,
+        fc_norm: Literal["fresh", "weights"] = "fresh",
+        num_heads: int = 8,
+    ) -> None:
+        super().__init__(backbone, optim, seed)
+        for key, value, known in (
+            ("loss", loss, LOSSES),
+            ("head", head, ("linear", "attentive")),
+            ("fc_norm", fc_norm, ("fresh", "weights")),
+        ):
+            if value not in known:
+                raise ValueError(f"model.{key}={value} is not known; choose {' or '.join(known)}")
+        if head == "attentive" and not hasattr(backbone, "forward_tokens"):
+            raise ValueError("model.head=attentive reads patch tokens, which this backbone does not give; use linear")
+        self.classes, self.loss, self.is_frozen = list(classes), LOSSES[loss], freeze
+        width = self.backbone.num_features
+        self.head: LinearClassifier | AttentiveClassifier = (
+            LinearClassifier(width, len(classes))
+            if head == "linear"
+            else AttentiveClassifier(width, len(classes), num_heads=num_heads)
+        )
+        if fc_norm == "fresh" and not freeze and hasattr(backbone, "fc_norm"):
+            nn.init.ones_(self.backbone.fc_norm.weight)
+            nn.init.zeros_(self.backbone.fc_norm.bias)
+        self.backbone.requires_grad_(not freeze)
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def on_fit_start(self) -> None:
+        """Check that the data's classes are the head's."""
+        if list(self.data.classes) != self.classes:
+            raise ValueError(
+                f"data.classes={self.data.classes} are not the model's {self.classes}; leave model.classes to the data"
+            )
+
+    def on_train_epoch_start(self) -> None:
+        """A frozen backbone is left in evaluation mode: it drops nothing."""
+        if self.is_frozen:
+            self.backbone.eval()
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C"]:
+        """Logits of unit images."""
+        images = self.student_input(images)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
+            features = self.backbone.forward_tokens(images) if self.head.reads_tokens else self.backbone(images)
+        return self.head(features)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Loss over the known labels of a micro-batch."""
+        logits = self(self.unit_images(batch["image"]))
+        loss = self.loss(logits, batch["target"], batch["is_known"])
+        self.record_loss(loss)
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Collect the logits of this rank's films."""
+        self._seen.append((torch.as_tensor(batch["row"]), self.logits(batch["image"])))
+
+    def logits(self, images: UInt8[Tensor, "B 1 H W"]) -> Float[Tensor, "B C"]:
+        """Logits of stored films in float32, on the CPU."""
+        return self(self.unit_images(images)).float().cpu()
+
+    def on_validation_epoch_end(self) -> None:
+        """Score all ranks' films at once, each film once; equal on all ranks."""
+        predictions = gathered(self._seen)
+        self._seen = []
+        targets = self.data.targets_of(predictions.rows)
+        with torch.no_grad():
+            loss = self.loss(*(torch.as_tensor(each) for each in (predictions.logits, *targets)))
+        scored = macro(auroc_per_class(self.scores(predictions.logits), *targets))
+        self.record({"val/loss": loss, "val/auroc_macro": scored.value})
+
+    def scores(self, logits: Float32[np.ndarray, "N C"]) -> Float32[np.ndarray, "N C"]:
+        """Probabilities in [0, 1]: a sigmoid per finding, or a softmax over exclusive classes."""
+        values = torch.as_tensor(logits)
+        return (values.softmax(1) if self.loss is exclusive_loss else values.sigmoid()).numpy()
+
+
+def gathered(parts: list[tuple[Tensor, Tensor]]) -> Predictions:
+    """Rows and logits of every rank, each row once, ascending."""
+    rows, logits = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        shares: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(shares, (rows, logits))
+        rows, logits = (np.concatenate(each) for each in zip(*shares, strict=True))
+    unique, first = np.unique(rows, return_index=True)
+    return Predictions(unique.astype(np.int64), logits[first].astype(np.float32))
