@@ -1,46 +1,20 @@
 """Fit a task: `python train.py experiment=demo_pretrain`; `--help` lists the choices."""
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from evax.config import (
-    ConfigError,
-    clear_errors,
-    entry_point,
-    multirun_job,
-    register_schemas,
-    started_by_parent,
-)
+from evax.config import clear_errors, entry_point, register_schemas, started_by_parent
 
 register_schemas()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float | None:
-    """Train in Hydra's run directory; returns the monitored metric for sweepers, None where there is none yet."""
+    """Train in Hydra's run directory; returns the monitored metric for sweepers."""
     with clear_errors():
-        from evax.run import train
-        from evax.run_job import SUBMITTED, recorded
-        from evax.run_launch import check_launch, is_first_rank
-        from evax.run_sweep import follow
+        from evax.run_command import command
 
-        job = HydraConfig.get()
-        if cfg.sweep is not None and multirun_job() is None:
-            raise ConfigError("sweep= is several runs; say so by -m: python train.py -m sweep=...")
-        if cfg.plan:
-            from evax.run_plan import plan
-
-            plan(cfg, job.runtime.output_dir)
-            return None
-        check_launch(cfg, job.overrides.hydra)
-        with recorded(cfg) as outcome:
-            metrics = train(cfg, job.runtime.output_dir, job.overrides.task)
-            if metrics is None:
-                outcome["state"] = SUBMITTED
-            if metrics is None or not is_first_rank():  # a cluster's job does what follows itself
-                return None
-            return (metrics | follow(cfg.resume or job.runtime.output_dir)).get("val/cosine")
+        return command(cfg)
     return None
 
 

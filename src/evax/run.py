@@ -38,6 +38,7 @@ RESUMABLE = (
     *("trainer", "cluster", "logger", "paths", "per_device_batch"),
     *("data.num_workers", "data.per_device_batch", "data.pack", "tokenizer.weights", "then"),
 )
+PROTOCOLS = {"clean": "val", "official": "test"}  # and the films that choose the best checkpoint
 PATH_KEYS = ("weights", "pack", "packs", "runs")
 PLACE = ("accelerator", "devices", "num_nodes", "strategy")  # what another `trainer=` may say of a resumed run
 # Trainer arguments that follow from other keys, or would break what a resume relies on; and what to use instead.
@@ -73,14 +74,30 @@ def train(cfg: DictConfig, run_dir: str | Path, overrides: Sequence[str] = ()) -
         return begin(cfg, run_dir)
     run_dir = Path(run_dir)
     check_config(cfg, TRAIN_KEYS)
-    if cfg.protocol != "clean":
-        raise ConfigError(f"protocol={cfg.protocol}: pre-training has one protocol, clean")
+    check_protocol(cfg)
     check_trainer(cfg.trainer)
     cfg = pinned(settled(placed(for_cluster(cfg))))
     check_submission(cfg)
     if launched() is None or not is_same_run(cfg, run_dir, RESUMABLE):
         claim(run_dir)
     return begin(cfg, run_dir)
+
+
+def check_protocol(cfg: DictConfig) -> None:
+    """Refuse what a protocol does not have: a choice on test films under clean, pre-training under official."""
+    if cfg.protocol not in PROTOCOLS:
+        raise ConfigError(f"protocol={cfg.protocol} is not known; choose {' or '.join(PROTOCOLS)}")
+    if not is_classifier(cfg) and cfg.protocol != "clean":
+        raise ConfigError(f"protocol={cfg.protocol}: pre-training has one protocol, clean")
+    if cfg.protocol == "clean" and cfg.data.select_on == "test":
+        raise ConfigError(
+            "data.select_on=test: protocol=clean never chooses on test films; use val or protocol=official"
+        )
+
+
+def is_classifier(cfg: DictConfig) -> bool:
+    """Whether a run's task is classification."""
+    return str(cfg.model["_target_"]).endswith(".Classifier")
 
 
 def begin(cfg: DictConfig, run_dir: Path) -> dict[str, float] | None:
@@ -102,7 +119,7 @@ def check_submission(cfg: DictConfig) -> None:
     check_cluster(cfg)
     check_follow(cfg, open_data(cfg))
     for node in (cfg.tokenizer, cfg.model.backbone):
-        if missing := built_or_missing(node)[1]:
+        if node is not None and (missing := built_or_missing(node)[1]):
             raise ConfigError(missing[0])
 
 
@@ -155,11 +172,18 @@ def settled(cfg: DictConfig) -> DictConfig:
         if plain.trainer.get("precision") == "auto":
             plain.trainer.precision = best_precision(plain.trainer.get("accelerator", "auto"))
         make_paths_absolute(plain)
-        for tokenizer in (plain.tokenizer, plain.model.tokenizer):
+        if is_classifier(plain) and plain.data.select_on is None:
+            plain.data.select_on = PROTOCOLS[plain.protocol]
+        for tokenizer in tokenizers_of(plain):
             if tokenizer.get("precision") == "auto":
                 has_bf16 = best_precision(plain.trainer.get("accelerator", "auto")) == "bf16-mixed"
                 tokenizer.precision = "bf16" if has_bf16 else "fp32"
     return plain
+
+
+def tokenizers_of(cfg: DictConfig) -> list[DictConfig]:
+    """Where a configuration describes the tokenizer: nowhere, or in two places that agree."""
+    return [cfg.tokenizer, cfg.model.tokenizer] if cfg.tokenizer is not None else []
 
 
 def make_paths_absolute(node: DictConfig) -> None:
@@ -177,7 +201,7 @@ def pinned(cfg: DictConfig) -> DictConfig:
     A run directory as teacher becomes the checkpoint that is its best now. Raises ConfigError where the run began
     with another file. One that is missing is left for the tokenizer to name.
     """
-    weights = cfg.tokenizer.get("weights")
+    weights = cfg.tokenizer.get("weights") if cfg.tokenizer is not None else None
     if not weights or not Path(weights).exists():
         return cfg
     file = find_file(weights)
@@ -208,7 +232,8 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     seed_everything(cfg.seed, workers=False, verbose=False)
     data = open_data(cfg)
     check_follow(cfg, data)
-    task: Task = instantiate(without_weights(cfg.model) if checkpoint else cfg.model)
+    classes = {"classes": list(data.classes)} if is_classifier(cfg) else {}
+    task: Task = instantiate(without_weights(cfg.model) if checkpoint else cfg.model, **classes)
     trainer = build_trainer(cfg, run_dir, data)
     trainer.precision_plugin.convert_module(task)  # in place; Lightning does so only after loading, and would round
     rewind(trainer.loggers, checkpoint)
@@ -228,7 +253,7 @@ def open_data(cfg: DictConfig) -> PackDataModule:
     """The films; where a pack is missing, one message that also names missing weights, and what runs without both."""
     data, missing = built_or_missing(cfg.data)
     if missing:
-        missing += built_or_missing(cfg.tokenizer)[1]
+        missing += built_or_missing(cfg.tokenizer)[1] if cfg.tokenizer is not None else []
         raise ConfigError(f"{'; '.join(missing)}; `make demo` needs neither data nor weights")
     return data
 

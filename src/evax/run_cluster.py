@@ -194,7 +194,7 @@ def for_cluster(cfg: DictConfig) -> DictConfig:
     with open_dict(cfg):
         if cfg.trainer.get("precision") == "auto":
             cfg.trainer.precision = "bf16-mixed"
-        for tokenizer in (cfg.tokenizer, cfg.model.tokenizer):
+        for tokenizer in (cfg.tokenizer, cfg.model.tokenizer) if cfg.tokenizer is not None else ():
             if tokenizer.get("precision") == "auto":
                 tokenizer.precision = "bf16"
     return cfg

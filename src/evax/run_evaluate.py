@@ -192,7 +192,11 @@ def config_hash(cfg: DictConfig, data: PackDataModule, identity: Mapping[str, An
     """
     probe = ("features", "precision", "readouts", "strengths", "min_positives", "repeats", "draws", "seed")
     settings: dict[str, Any] = {key: OmegaConf.to_container(cfg)[key] for key in probe}  # type: ignore[call-overload, index]
-    settings |= {"pack": data.pack.digest, "split": data.split, **identity}
+    return digest(settings | {"pack": data.pack.digest, "split": data.split, **identity})
+
+
+def digest(settings: Mapping[str, Any]) -> str:
+    """Sixteen digits that change with any of the settings."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 

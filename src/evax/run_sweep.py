@@ -12,18 +12,25 @@ log = logging.getLogger(__name__)
 
 
 def follow(run_dir: str | Path) -> dict[str, float]:
-    """Do what a finished run's configuration says under `then`: a probe before (random) and after training.
+    """Score a classifier's test films; then do what the run's configuration says under `then`.
 
-    W&B is told what came out, where the run has it.
+    That is a probe of frozen features before (random) and after training. W&B is told what came out, where the run
+    has it.
     """
+    from evax.run import is_classifier
+    from evax.run_classify import score
     from evax.run_evaluate import evaluate
     from evax.run_features import read_run
     from evax.run_hosted import publish_scores
 
     run_dir = Path(run_dir).absolute()
-    settings = read_run(run_dir).get("then")
+    saved = read_run(run_dir)
+    settings, scores = saved.get("then"), {}
+    if is_classifier(saved):
+        scores = score(saved, run_dir)
+        publish_scores(run_dir, run_dir)
     if settings is None:
-        return {}
+        return scores
     common = {"run": str(run_dir), "name": None, "method": None, "notes": [], "seed": 0, **settings}
     evaluate(OmegaConf.create(common | {"features": "random", "against": []}), run_dir)
     random = run_dir / "evaluation" / "random"

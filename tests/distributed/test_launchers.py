@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
 from training_runs import (
     EXACT,
     REPOSITORY,
@@ -27,6 +28,7 @@ def steps(run_dir: Path) -> list[int]:
         return [int(row["step"]) for row in csv.DictReader(stream)]
 
 
+@pytest.mark.slow
 def test_torchrun_goes_on_after_a_rank_was_killed(run_pack: Path, one_rank: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     words = in_float64(run_pack, run_dir, devices=1)  # torchrun decides on the devices

@@ -28,6 +28,7 @@ def test_two_ranks_equal_one(words: list[str], run_pack: Path, one_rank_learned:
     assert relative_distance(final_state(one_rank_learned), final_state(tmp_path / "run")) < EXACT
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_fewer_ranks(
     words: list[str], run_pack: Path, one_rank_learned: Path, tmp_path: Path
 ) -> None:

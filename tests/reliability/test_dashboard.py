@@ -10,6 +10,8 @@ from wandb_file import HostedRun, offline_files, read_offline
 
 from evax.data.prepare import prepare
 
+pytestmark = pytest.mark.slow  # four whole runs
+
 STEPS, KILLED_AT = 20, 14  # of 2 epochs; the newest checkpoint is then that of step 12
 DRAWN = [word for word in TINY if word != "~callbacks.pictures"]
 
@@ -20,7 +22,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     pack = tmp_path_factory.mktemp("packs") / "phantom"
     source = CredentialedPhantoms(num_films=58, seed=1, films_per_patient=1, size=64)
     prepare(source, pack, size=32, workers=0, max_quarantine=0.1)
-    assert SECRET.encode() in (pack / "index.parquet").read_bytes()
+    assert SECRET.encode() in (pack / "index.arrow").read_bytes()
     folder = tmp_path_factory.mktemp(SECRET) / "jobs"
     words = [*DRAWN, "trainer.max_epochs=2", "callbacks.pictures.num_films=1", f"data.pack={pack}", f"name={SECRET}"]
     words += ["trainer.precision=32-true", "logger=wandb", "masking.ratio=0.25,0.4,0.5", f"hydra.sweep.dir={folder}"]

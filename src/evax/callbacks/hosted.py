@@ -120,6 +120,7 @@ def wandb_logger(save_dir: str, project: str = "evax", *, offline: bool = True) 
         tags=tags(config),
         config=flat_settings(config),
         settings=Settings(
+            mode="offline" if offline else "online",  # Lightning sets a variable, which W&B may have read before
             host="hidden",
             console="off",
             disable_git=True,

@@ -30,5 +30,6 @@ class Progress(RichProgressBar):
         """What stands at the right of the bar."""
         speed = self._images / max(time.perf_counter() - self._since, 1e-9)
         latest = getattr(pl_module, "latest", {})
-        metrics = {name: f"{latest[name]:.3f}" for name in ("train/loss", "val/cosine_excess") if name in latest}
+        shown = ("train/loss", "val/cosine_excess", "val/auroc_macro")
+        metrics = {name: f"{latest[name]:.3f}" for name in shown if name in latest}
         return metrics | {"images/s": f"{speed:.0f}"}

@@ -53,7 +53,7 @@ class PackDataModule(LightningDataModule):
         resize_to: int | None = None,
         masking: Masking | None = None,
         labels: LabelPolicy | None = None,
-        select_on: Literal["val", "test"] = "val",
+        select_on: Literal["val", "test"] | None = None,
         patch_size: int = 16,
         per_device_batch: int | None = None,
         num_workers: int | None = None,
@@ -72,7 +72,7 @@ class PackDataModule(LightningDataModule):
         self.augment: Augment = InTurn(crop_flip, RandAugmentFilm(randaugment)) if randaugment else crop_flip
         if resize_to is not None and resize_to < image_size:
             raise ValueError(f"data.resize_to={resize_to} must be at least image_size={image_size}")
-        self.resize_to, self.labels, self.select_on = resize_to, labels, select_on
+        self.resize_to, self.labels, self.select_on = resize_to, labels, select_on or "val"
         self.classes = labels.classes(self.pack.findings) if labels is not None else ()
         self.grid = (image_size // patch_size,) * 2
         self.per_device_batch, self.num_workers = per_device_batch, num_workers

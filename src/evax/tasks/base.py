@@ -71,14 +71,18 @@ class Task(LightningModule):
 
         Ranks and accumulation may have changed.
         """
-        if known := recorded_normalisation(checkpoint):
-            normalise_as(self.backbone, known)
+        self.adopt_preprocessing(checkpoint)
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
         begun = progress["ready"]
         if begun:
             steps = checkpoint["global_step"] % self.data.steps_per_epoch or self.data.steps_per_epoch
             for stage in ("ready", "started", "processed", "completed"):
                 progress[stage] += steps * self.trainer.accumulate_grad_batches - begun
+
+    def adopt_preprocessing(self, checkpoint: dict[str, Any]) -> None:
+        """Normalise images as the checkpoint says, where it says."""
+        if known := recorded_normalisation(checkpoint):
+            normalise_as(self.backbone, known)
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Set the rate, and re-key all randomness of the model, from the step alone."""

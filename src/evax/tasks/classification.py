@@ -115,10 +115,20 @@ class Classifier(Task):
         scored = macro(auroc_per_class(self.scores(predictions.logits), *targets))
         self.record({"val/loss": loss, "val/auroc_macro": scored.value})
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the names of the classes beside the weights."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["classes"] = list(self.classes)
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether a film has exactly one of the classes."""
+        return self.loss is exclusive_loss
+
     def scores(self, logits: Float32[np.ndarray, "N C"]) -> Float32[np.ndarray, "N C"]:
         """Probabilities in [0, 1]: a sigmoid per finding, or a softmax over exclusive classes."""
         values = torch.as_tensor(logits)
-        return (values.softmax(1) if self.loss is exclusive_loss else values.sigmoid()).numpy()
+        return (values.softmax(1) if self.is_exclusive else values.sigmoid()).numpy()
 
 
 def gathered(parts: list[tuple[Tensor, Tensor]]) -> Predictions:

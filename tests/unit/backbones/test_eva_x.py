@@ -139,5 +139,5 @@ def test_create_backbone_sets_what_it_is_asked_for():
 
 
 def test_an_unknown_backbone_lists_the_known():
-    with pytest.raises(ValueError, match=r"backbone\.name=eva_x_huge is not known.*eva_x_base"):
+    with pytest.raises(ValueError, match=r"backbone\.name=eva_x_huge is none of .*did you mean .eva_x_base"):
         create_backbone("eva_x_huge")

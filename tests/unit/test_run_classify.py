@@ -1,0 +1,63 @@
+"""A fine-tuned run leaves predictions, a report card, figures and a result, from its best checkpoint."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from composing import composed
+
+from evax.config import ConfigError
+from evax.run import train
+from evax.run_sweep import follow
+
+
+def words(pack, *overrides):
+    small = [
+        "image_size=32",
+        "batch_size=16",
+        "trainer.max_epochs=2",
+        "optim.warmup_epochs=0.0",
+        "trainer.accelerator=cpu",
+    ]
+    return composed("experiment=demo_finetune", f"data.pack={pack}", *small, *overrides)
+
+
+@pytest.fixture(scope="module")
+def run(probe_pack, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("run") / "run"
+    train(words(probe_pack), run_dir)
+    return run_dir, follow(run_dir)
+
+
+def test_what_a_run_leaves(run):
+    run_dir, metrics = run
+    result, card = (json.loads((run_dir / name).read_text()) for name in ("results.json", "report_card.json"))
+    assert metrics == {"test/auroc_macro": result["auroc_macro"]["value"]}
+    assert result["auroc_macro"] == card["metrics"]["auroc"]["macro"]
+    assert {path.stem for path in (run_dir / "figures").glob("*.png")} >= {"roc", "precision_recall", "calibration"}
+    for split in ("val", "test"):
+        table = pd.read_parquet(run_dir / "predictions" / f"{split}.parquet")
+        assert table["image_id"].is_unique
+        assert table.drop(columns="image_id").to_numpy().min() >= 0
+
+
+def test_scores_are_those_of_the_best_checkpoint_and_repeat(run, probe_pack):
+    run_dir, _ = run
+    before = pd.read_parquet(run_dir / "predictions" / "test.parquet").drop(columns="image_id").to_numpy()
+    follow(run_dir)
+    after = pd.read_parquet(run_dir / "predictions" / "test.parquet").drop(columns="image_id").to_numpy()
+    np.testing.assert_array_equal(before, after)
+
+
+def test_clean_never_chooses_on_test_films(probe_pack, tmp_path):
+    with pytest.raises(ConfigError, match="protocol=clean never chooses on test films"):
+        train(words(probe_pack, "data.select_on=test"), tmp_path / "run")
+
+
+def test_official_says_that_it_did(probe_pack, tmp_path, caplog):
+    caplog.set_level("INFO")
+    train(words(probe_pack, "protocol=official", "trainer.max_epochs=1"), tmp_path / "run")
+    follow(tmp_path / "run")
+    assert "chosen on the test films" in caplog.text
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["recipe"] == "code"
