@@ -24,7 +24,7 @@ from evax.config import TRAIN_KEYS, ConfigError, announced, check_config, innerm
 from evax.data.atomic import sha256_of
 from evax.data.manifest import PackError
 from evax.data.module import PackDataModule
-from evax.run_cluster import check_cluster, for_cluster, submit
+from evax.run_cluster import check_cluster, for_cluster, submit, tokenizers_of
 from evax.run_launch import is_first_rank, is_same_run, launched, placed
 from evax.run_sweep import check_follow
 from evax.tasks.base import Task
@@ -179,11 +179,6 @@ def settled(cfg: DictConfig) -> DictConfig:
                 has_bf16 = best_precision(plain.trainer.get("accelerator", "auto")) == "bf16-mixed"
                 tokenizer.precision = "bf16" if has_bf16 else "fp32"
     return plain
-
-
-def tokenizers_of(cfg: DictConfig) -> list[DictConfig]:
-    """Where a configuration describes the tokenizer: nowhere, or in two places that agree."""
-    return [cfg.tokenizer, cfg.model.tokenizer] if cfg.tokenizer is not None else []
 
 
 def make_paths_absolute(node: DictConfig) -> None:

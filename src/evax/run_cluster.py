@@ -194,10 +194,15 @@ def for_cluster(cfg: DictConfig) -> DictConfig:
     with open_dict(cfg):
         if cfg.trainer.get("precision") == "auto":
             cfg.trainer.precision = "bf16-mixed"
-        for tokenizer in (cfg.tokenizer, cfg.model.tokenizer) if cfg.tokenizer is not None else ():
+        for tokenizer in tokenizers_of(cfg):
             if tokenizer.get("precision") == "auto":
                 tokenizer.precision = "bf16"
     return cfg
+
+
+def tokenizers_of(cfg: DictConfig) -> list[DictConfig]:
+    """Where a configuration describes the tokenizer: nowhere, or in two places that agree."""
+    return [cfg.tokenizer, cfg.model.tokenizer] if cfg.tokenizer is not None else []
 
 
 def check_cluster(cfg: DictConfig) -> None:
