@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Int8
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
@@ -137,17 +137,16 @@ class PackDataModule(LightningDataModule):
             resize_to=self.resize_to,
             masking=self.masking if mask else None,
             grid=self.grid,
-            targets=self._targets(soft=augment) if self.labels is not None else None,
+            targets=self._targets(np.asarray(self.pack.labels), soft=augment) if self.labels is not None else None,
         )
 
-    def _targets(self, *, soft: bool) -> Targets:
+    def _targets(self, labels: Int8[np.ndarray, "R K"], *, soft: bool) -> Targets:
         assert self.labels is not None
-        return self.labels.targets(np.asarray(self.pack.labels), self.pack.findings, soft=soft)
+        return self.labels.targets(labels, self.pack.findings, soft=soft)
 
     def targets_of(self, rows: Int[np.ndarray, "R"]) -> Targets:
         """What the films of some rows show, as scores need it: 1, 0, or not known."""
-        targets, is_known = self._targets(soft=False)
-        return Targets(targets[rows], is_known[rows])
+        return self._targets(np.asarray(self.pack.labels)[rows], soft=False)
 
     def train_dataloader(self) -> DataLoader:
         """Micro-batches of this rank from the optimizer step that the trainer has reached."""
