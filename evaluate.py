@@ -1,4 +1,4 @@
-"""Score frozen features: `python evaluate.py run=RUN_DIR`; `--help` lists the choices."""
+"""Score frozen features, or compare two runs: `python evaluate.py run=RUN_DIR`; `--help` lists the choices."""
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -11,12 +11,15 @@ register_schemas()
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 def main(cfg: DictConfig) -> float:
-    """Probe, write results.json, return the macro AUROC."""
+    """Probe or compare, write what came out, and return the macro AUROC or the difference of two."""
     with clear_errors():
+        from evax.run_compare import compare
         from evax.run_evaluate import evaluate
 
         job = HydraConfig.get()
-        return evaluate(cfg, job.runtime.output_dir, job.overrides.task)["test/auroc_macro"]
+        work = evaluate if cfg.compare is None else compare
+        scores = work(cfg, job.runtime.output_dir, job.overrides.task)
+        return next(iter(scores.values()))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ def main() -> None:
     parts = {
         "every metric and the curves": lambda: report_card(CXR14, test, validation, options=options),
         f"the same and {len(attributes)} attributes": lambda: report_card(CXR14, test, validation, attributes, options),
-        "comparison with a rival": lambda: compare_scores(test.logits, rival, test.films, CXR14, num_draws=args.draws),
+        "comparison with a rival": lambda: compare_scores(
+            test.logits[None], rival[None], test.films, CXR14, num_draws=args.draws
+        ),
     }
     print(f"{FILMS:,} films, {len(CXR14)} findings, {args.draws:,} resamples; goal {GOAL:.0f} s")
     for name, work in parts.items():

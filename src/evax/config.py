@@ -39,10 +39,11 @@ TRAIN_KEYS: dict[str, Any] = {
     **dict.fromkeys(("weights", "teacher_sha256", "resume", "plan")),
     **dict.fromkeys(("backbone", "tokenizer", "masking", "data", "model", "optim", "trainer")),
     **dict.fromkeys(("cluster", "callbacks", "logger")),
-    "then": dict.fromkeys(PROBE_KEYS),
+    "then": dict.fromkeys((*PROBE_KEYS, "experiment", "overrides", "config")),
     "sweep": dict.fromkeys(("axis", "paper")),
     "paths": dict.fromkeys(("packs", "runs")),
 }
+TRAIN_KEYS["then"]["config"] = {key: keys for key, keys in TRAIN_KEYS.items() if key != "then"} | {"then": None}
 # Of the backbone of a file, whose name the file may tell.
 BACKBONE_KEYS = (
     *("_target_", "name", "image_size", "weights", "weights_key", "mask_token"),
@@ -53,7 +54,7 @@ PREPARE_KEYS: dict[str, Any] = {
     "paths": dict.fromkeys(("packs", "runs")),
 }
 EVALUATE_KEYS: dict[str, Any] = {
-    **dict.fromkeys(("run", "weights", "mean", "std")),
+    **dict.fromkeys(("run", "weights", "mean", "std", "compare")),
     "backbone": dict.fromkeys(BACKBONE_KEYS),
     **dict.fromkeys(("features", "against", "name", "method", "notes", "data", "masking", "seed")),
     **dict.fromkeys(PROBE_KEYS),

@@ -25,7 +25,7 @@ from evax.data.atomic import sha256_of
 from evax.data.manifest import PackError
 from evax.data.module import PackDataModule
 from evax.run_cluster import check_cluster, for_cluster, submit, tokenizers_of
-from evax.run_launch import is_first_rank, is_same_run, launched, placed
+from evax.run_launch import difference, held, is_first_rank, placed
 from evax.run_sweep import check_follow
 from evax.tasks.base import Task
 from evax.tokenizers.precision import has_fast_bf16
@@ -61,25 +61,27 @@ RESERVED = {
 def train(cfg: DictConfig, run_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float] | None:
     """Train a new run in `run_dir`, or go on with the one at `cfg.resume`.
 
+    A new run whose directory holds the same run, begun before, goes on with it: a command may be given again.
     Returns the last metrics, or None where the run was submitted to a cluster.
 
     `overrides` are the user's words on the command line: a resumed run accepts those of RESUMABLE only.
     """
+    from evax.run_finetune import with_finetuning
+
     if cfg.resume is not None:
         with suppress(OSError):
             Path(run_dir).rmdir()  # the folder that Hydra made for a new run, where it is empty
         run_dir = Path(cfg.resume)
-        cfg = pinned(resumed_config(cfg, run_dir, overrides))
+        cfg = with_finetuning(pinned(resumed_config(cfg, run_dir, overrides)))
         check_submission(cfg)
         return begin(cfg, run_dir)
     run_dir = Path(run_dir)
     check_config(cfg, TRAIN_KEYS)
     check_protocol(cfg)
     check_trainer(cfg.trainer)
-    cfg = pinned(settled(placed(for_cluster(cfg))))
+    cfg = with_finetuning(pinned(settled(placed(for_cluster(cfg)))))
     check_submission(cfg)
-    if launched() is None or not is_same_run(cfg, run_dir, RESUMABLE):
-        claim(run_dir)
+    claim(cfg, run_dir)
     return begin(cfg, run_dir)
 
 
@@ -107,7 +109,8 @@ def begin(cfg: DictConfig, run_dir: Path) -> dict[str, float] | None:
     else:
         logging.getLogger("evax").setLevel(logging.WARNING)
     if cfg.get("cluster") is None:
-        return fit(cfg, run_dir)
+        with held(run_dir):
+            return fit(cfg, run_dir)
     submit(cfg, run_dir)
     return None
 
@@ -123,10 +126,14 @@ def check_submission(cfg: DictConfig) -> None:
             raise ConfigError(missing[0])
 
 
-def claim(run_dir: Path) -> None:
-    """Make the run directory; refuse one that holds a run already."""
-    if (run_dir / METRICS).exists() or any((run_dir / CHECKPOINTS).glob("*.ckpt")):
-        raise ConfigError(f"{run_dir} holds a run already; go on with it by resume={run_dir}, or choose another name")
+def claim(cfg: DictConfig, run_dir: Path) -> None:
+    """Make the run directory; one that holds this very run is gone on with, and one that holds another is refused."""
+    has_begun = (run_dir / METRICS).exists() or any((run_dir / CHECKPOINTS).glob("*.ckpt"))
+    if has_begun and (found := difference(cfg, run_dir, RESUMABLE)):
+        raise ConfigError(
+            f"{run_dir} holds another run already ({found}); go on with that one by resume={run_dir}, "
+            "or choose another name"
+        )
     run_dir.mkdir(parents=True, exist_ok=True)
 
 

@@ -1,9 +1,13 @@
 """What `train.py` does with a composed configuration: plan, train, submit, and what follows."""
 
+import logging
+
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from evax.config import ConfigError, multirun_job
+
+log = logging.getLogger(__name__)
 
 MONITORS = ("val/cosine", "val/auroc_macro")  # of pre-training and of classification
 
@@ -11,7 +15,7 @@ MONITORS = ("val/cosine", "val/auroc_macro")  # of pre-training and of classific
 def command(cfg: DictConfig) -> float | None:
     """Train in Hydra's run directory; returns the monitored metric for sweepers, None where there is none yet."""
     from evax.run import train
-    from evax.run_job import SUBMITTED, recorded
+    from evax.run_job import SUBMITTED, is_finished, recorded
     from evax.run_launch import check_launch, is_first_rank
     from evax.run_sweep import follow
 
@@ -24,6 +28,9 @@ def command(cfg: DictConfig) -> float | None:
         plan(cfg, job.runtime.output_dir)
         return None
     check_launch(cfg, job.overrides.hydra)
+    if is_finished():
+        log.info("job %s is finished: nothing to do", job.job.num)
+        return None
     with recorded(cfg) as outcome:
         metrics = train(cfg, job.runtime.output_dir, job.overrides.task)
         if metrics is None:

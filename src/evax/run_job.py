@@ -42,6 +42,16 @@ def recorded(cfg: DictConfig) -> Iterator[dict[str, Any]]:
         note(folder, **left)
 
 
+def is_finished() -> bool:
+    """Whether this process's job of a multirun was finished before, by the same words: the command is given again."""
+    job = multirun_job()
+    file = Path(job.runtime.output_dir) / JOB if job is not None else None
+    if file is None or not file.exists():
+        return False
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return content.get("state") == FINISHED and content["overrides"] == list(job.overrides.task)
+
+
 def job_folder(cfg: DictConfig) -> Path | None:
     """The folder of this process's job, with its record in it; None where it has none."""
     job = multirun_job()

@@ -4,8 +4,10 @@ Every rank composes the same configuration. The first one writes it; a run direc
 on with, which is what a restart by torchrun or a requeue by SLURM needs.
 """
 
+import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from evax.checkpoints.weight_files import CONFIG
 from evax.config import ConfigError, multirun_job
 
+LOCK = ".lock"  # in a run directory
 INTERACTIVE = ("bash", "interactive")  # SLURM's job names of a shell, in which nothing was started as a rank
 
 
@@ -70,11 +73,43 @@ def placed(cfg: DictConfig) -> DictConfig:
     return cfg
 
 
-def is_same_run(cfg: DictConfig, run_dir: Path, free: Sequence[str]) -> bool:
-    """Whether `run_dir` holds the settled `cfg`, but for the keys in `free`, which say where it runs."""
+def difference(cfg: DictConfig, run_dir: Path, free: Sequence[str]) -> str | None:
+    """In which key the settled `cfg` is not the run that `run_dir` holds; None where it is.
+
+    The keys in `free` say where a run runs, and are left out.
+    """
     if not (run_dir / CONFIG).exists():
-        return False
-    return _without(OmegaConf.load(run_dir / CONFIG), free) == _without(OmegaConf.create(OmegaConf.to_yaml(cfg)), free)
+        return f"without {CONFIG}"
+    there, here = OmegaConf.load(run_dir / CONFIG), OmegaConf.create(OmegaConf.to_yaml(cfg))
+    return next(_differences(_without(there, free), _without(here, free)), None)
+
+
+def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
+    if not isinstance(there, dict) or not isinstance(here, dict):
+        if there != here:
+            yield f"{path} is {there} there and {here} here"
+        return
+    for key in dict.fromkeys([*there, *here]):
+        yield from _differences(there.get(key), here.get(key), f"{path}.{key}" if path else str(key))
+
+
+@contextmanager
+def held(run_dir: Path) -> Iterator[None]:
+    """Keep a second process from writing into a run directory; ConfigError where one does already.
+
+    A lock of the process, which ends with it however it ends. File systems without locks hold nothing.
+    """
+    if not is_first_rank():
+        yield
+        return
+    with (run_dir / LOCK).open("w") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise ConfigError(f"{run_dir}: another process is training this run; wait for it, or stop it") from error
+        except OSError:
+            pass
+        yield
 
 
 def _without(cfg: DictConfig | ListConfig, keys: Sequence[str]) -> Any:

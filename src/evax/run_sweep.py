@@ -14,13 +14,14 @@ log = logging.getLogger(__name__)
 def follow(run_dir: str | Path) -> dict[str, float]:
     """Score a classifier's test films; then do what the run's configuration says under `then`.
 
-    That is a probe of frozen features before (random) and after training. W&B is told what came out, where the run
-    has it.
+    That is a fine-tuning, or a probe of frozen features before (random) and after training. W&B is told what came out,
+    where the run has it.
     """
     from evax.run import is_classifier
     from evax.run_classify import score
     from evax.run_evaluate import evaluate
     from evax.run_features import read_run
+    from evax.run_finetune import fine_tune
     from evax.run_hosted import publish_scores
 
     run_dir = Path(run_dir).absolute()
@@ -31,6 +32,8 @@ def follow(run_dir: str | Path) -> dict[str, float]:
         publish_scores(run_dir, run_dir)
     if settings is None:
         return scores
+    if settings.get("experiment") is not None:
+        return fine_tune(settings, run_dir)
     common = {"run": str(run_dir), "name": None, "method": None, "notes": [], "seed": 0, **settings}
     evaluate(OmegaConf.create(common | {"features": "random", "against": []}), run_dir)
     random = run_dir / "evaluation" / "random"
@@ -42,9 +45,14 @@ def follow(run_dir: str | Path) -> dict[str, float]:
 def check_follow(cfg: DictConfig, data: Any) -> None:
     """Refuse, before a run has cost anything, what `then` could not do after it."""
     from evax.run_evaluate import check_probe
+    from evax.run_finetune import check_finetuning
 
     settings = cfg.get("then")
-    if settings is not None:
+    if settings is None:
+        return
+    if settings.get("experiment") is not None:
+        check_finetuning(settings.config)
+    else:
         check_probe(settings, data, prefix="then.")
 
 

@@ -10,20 +10,29 @@ from omegaconf import OmegaConf
 from evax.config import ConfigError
 from evax.run import CONFIG, claim, pinned, resumed_config, settled, train, without_weights
 
+WORDS = ("experiment=demo_pretrain", "weights=old.safetensors")
+
 
 @pytest.fixture
 def saved(tmp_path):
     run_dir = tmp_path / "run"
-    claim(run_dir)
-    OmegaConf.save(settled(composed("experiment=demo_pretrain", "weights=old.safetensors")), run_dir / CONFIG)
+    cfg = settled(composed(*WORDS))
+    claim(cfg, run_dir)
+    OmegaConf.save(cfg, run_dir / CONFIG)
     return run_dir
 
 
-def test_a_run_directory_is_claimed_once(saved):
-    claim(saved)  # nothing has been computed there
+def test_a_run_directory_is_for_one_run(saved):
+    other = settled(composed(*WORDS, "masking.ratio=0.2"))
+    claim(other, saved)  # nothing has been computed there
     (saved / "metrics.csv").touch()
-    with pytest.raises(ConfigError, match=r"holds a run already; go on with it by resume="):
-        claim(saved)
+    with pytest.raises(ConfigError, match=r"another run already \(masking.ratio is 0.4 there and 0.2 here\)"):
+        claim(other, saved)
+
+
+def test_the_same_command_goes_on(saved):
+    (saved / "metrics.csv").touch()
+    claim(settled(composed(*WORDS, "trainer.devices=2")), saved)
 
 
 def test_resume_keeps_the_saved_configuration(saved):

@@ -7,7 +7,7 @@ import pytest
 from composing import composed
 
 from evax.config import ConfigError
-from evax.run_job import SUBMITTED, recorded
+from evax.run_job import SUBMITTED, is_finished, recorded
 
 
 @pytest.fixture
@@ -63,3 +63,13 @@ def test_a_run_that_is_no_job_leaves_no_record(tmp_path):
     with recorded(composed(f"resume={tmp_path}")):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_finished_job_is_known_when_the_multirun_is_started_again(job):
+    assert not is_finished()
+    with recorded(composed()):
+        assert not is_finished()
+    assert is_finished()
+    content = record(job) | {"overrides": ["masking.ratio=0.3"]}
+    (job / "job.json").write_text(json.dumps(content))
+    assert not is_finished()

@@ -1,12 +1,15 @@
 """Ranks that torchrun or srun started."""
 
+import subprocess
+import sys
+
 import pytest
 from composing import composed
 from omegaconf import OmegaConf
 
 from evax.config import ConfigError
 from evax.run import RESUMABLE, settled
-from evax.run_launch import Launch, check_launch, is_same_run, launched, placed
+from evax.run_launch import Launch, check_launch, difference, held, launched, placed
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
 SRUN = {"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "evax"}
@@ -47,10 +50,35 @@ def test_a_cluster_starts_its_own_ranks(rank):
 
 
 @pytest.mark.parametrize(
-    ("word", "is_same"),
-    [("seed=0", True), ("trainer.devices=2", True), ("data.num_workers=1", True), ("masking.ratio=0.2", False)],
+    ("word", "found"),
+    [
+        ("seed=0", None),
+        ("trainer.devices=2", None),
+        ("data.num_workers=1", None),
+        ("masking.ratio=0.2", "masking.ratio is 0.3 there and 0.2 here"),
+    ],
 )
-def test_the_same_run_elsewhere_is_the_same_run(word, is_same, tmp_path):
-    assert not is_same_run(settled(composed()), tmp_path, RESUMABLE)
+def test_the_same_run_elsewhere_is_the_same_run(word, found, tmp_path):
+    assert difference(settled(composed()), tmp_path, RESUMABLE) == "without config.yaml"
     OmegaConf.save(settled(composed()), tmp_path / "config.yaml")
-    assert is_same_run(settled(composed(word)), tmp_path, RESUMABLE) is is_same
+    assert difference(settled(composed(word)), tmp_path, RESUMABLE) == found
+
+
+def test_one_process_trains_a_run(tmp_path):
+    elsewhere = f"""
+import pathlib
+from evax.config import ConfigError
+from evax.run_launch import held
+try:
+    with held(pathlib.Path({str(tmp_path)!r})):
+        print("held")
+except ConfigError as error:
+    print(error)
+"""
+
+    def other_process() -> str:
+        return subprocess.run([sys.executable, "-c", elsewhere], capture_output=True, text=True, check=True).stdout
+
+    with held(tmp_path):
+        assert "another process is training this run" in other_process()
+    assert other_process() == "held\n"

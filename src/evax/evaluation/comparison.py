@@ -1,4 +1,8 @@
-"""Two classifiers on the same films: DeLong's test and the paired patient bootstrap, per class and in the mean."""
+"""Two methods on the same films: DeLong's test and the paired patient bootstrap, per class and in the mean.
+
+A method may have been run several times, under several seeds. Its AUROC is then the mean over its runs, on the films as
+they are and on every resample: the interval tells what other patients would change, not what other seeds would.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,20 +21,24 @@ from evax.evaluation.study import LabelledFilms
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A file of predictions, what to call it, and the films and protocol its scores were made under."""
+    """A method: its files of predictions, one a run, what to call it, and the protocol its scores were made under."""
 
     name: str
-    path: Path
+    paths: tuple[Path, ...]
     protocol: str = "clean"
     recipe: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """AUROC of `name` minus that of `rival`. DeLong's p takes films as independent; `p_holm` is for all classes."""
+    """AUROC of `name` minus that of `rival`, each the mean of its `num_runs`.
+
+    DeLong's p is for single runs, empty otherwise; it takes films as independent, and `p_holm` is for all classes.
+    """
 
     name: str
     rival: str
+    num_runs: tuple[int, int]
     difference: Metric
     delong: dict[str, DeLong]
     p_holm: dict[str, float]
@@ -48,6 +56,7 @@ class Comparison:
         return {
             "name": self.name,
             "rival": self.rival,
+            "num_runs": list(self.num_runs),
             "difference": self.difference.to_json(),
             "delong": tests,
             "test_ids_digest": self.test_ids_digest,
@@ -56,10 +65,10 @@ class Comparison:
         }
 
 
-# Shapes: N films, C classes, P patients, D draws
+# Shapes: R, S runs, N films, C classes, P patients, D draws
 def compare_scores(
-    scores: Float[np.ndarray, "N C"],
-    rival_scores: Float[np.ndarray, "N C"],
+    scores: Float[np.ndarray, "R N C"],
+    rival_scores: Float[np.ndarray, "S N C"],
     films: LabelledFilms,
     findings: Sequence[str],
     *,
@@ -67,31 +76,45 @@ def compare_scores(
     num_draws: int = 1000,
     seed: int = 0,
 ) -> Comparison:
-    """The comparison of two score tables whose rows follow `films`; a class that one cannot score leaves the mean."""
+    """The comparison of two methods whose rows follow `films`; a class that one cannot score leaves the mean."""
     patients = group_by_patient(films.patient_ids)
-    ladders = [points_per_class(rows, films.targets, patients, films.is_known) for rows in (scores, rival_scores)]
+    runs = [
+        [points_per_class(run, films.targets, patients, films.is_known) for run in each]
+        for each in (scores, rival_scores)
+    ]
 
     def differences(counts: Float[np.ndarray, "P D"]) -> Float[np.ndarray, "D C"]:
-        first, second = (np.stack([auroc_of(count(points, counts)) for points in ladder], 1) for ladder in ladders)
+        first, second = (
+            np.mean([np.stack([auroc_of(count(points, counts)) for points in run], 1) for run in each], axis=0)
+            for each in runs
+        )
         return first - second
 
     value, draws = resample(differences, patients, num_draws=num_draws, seed=seed)
-    known = np.ones(scores.shape, dtype=bool) if films.is_known is None else films.is_known
-    tests = {
-        finding: delong_test(scores[:, c], rival_scores[:, c], films.targets[:, c], known[:, c])
-        for c, finding in enumerate(findings)
-    }
+    tests = delong_tests(scores[0], rival_scores[0], films, findings) if len(scores) == len(rival_scores) == 1 else {}
     adjusted = holm(np.array([test.p for test in tests.values()]))
     return Comparison(
         name=names[0],
         rival=names[1],
+        num_runs=(len(scores), len(rival_scores)),
         difference=metric_of(value, draws, findings),
         delong=tests,
-        p_holm=dict(zip(findings, adjusted.tolist(), strict=True)),
+        p_holm=dict(zip(tests, adjusted.tolist(), strict=True)),
         test_ids_digest=ids_digest(films.image_ids),
         num_draws=num_draws,
         seed=seed,
     )
+
+
+def delong_tests(
+    scores: Float[np.ndarray, "N C"], rival: Float[np.ndarray, "N C"], films: LabelledFilms, findings: Sequence[str]
+) -> dict[str, DeLong]:
+    """DeLong's test of every class, over the films whose label is known."""
+    known = np.ones(scores.shape, dtype=bool) if films.is_known is None else films.is_known
+    return {
+        finding: delong_test(scores[:, c], rival[:, c], films.targets[:, c], known[:, c])
+        for c, finding in enumerate(findings)
+    }
 
 
 def compare_tables(
@@ -103,11 +126,13 @@ def compare_tables(
     num_draws: int = 1000,
     seed: int = 0,
 ) -> Comparison:
-    """The comparison of two prediction files on `films`; refuses other films and unequal protocols."""
+    """The comparison of two methods' prediction files on `films`; refuses other films and unequal protocols."""
     if (first.protocol, first.recipe) != (second.protocol, second.recipe):
         settings = " and ".join(f"{each.name} is {each.protocol} {each.recipe}".rstrip() for each in (first, second))
         raise ValueError(f"{settings}: numbers of different protocols do not compare")
-    scores, rival_scores = (aligned_scores(each.path, films.image_ids, findings) for each in (first, second))
+    scores, rival_scores = (
+        np.stack([aligned_scores(path, films.image_ids, findings) for path in each.paths]) for each in (first, second)
+    )
     names = (first.name, second.name)
     return compare_scores(scores, rival_scores, films, findings, names=names, num_draws=num_draws, seed=seed)
 

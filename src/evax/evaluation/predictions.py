@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from jaxtyping import Float, Shaped
 
 
@@ -37,3 +38,8 @@ def read_predictions(path: Path, findings: Sequence[str]) -> tuple[Shaped[np.nda
     if missing:
         raise ValueError(f"{path.name} has no column {missing[0]}; it holds {', '.join(table.columns[1:])}")
     return table["image_id"].to_numpy(), table[list(findings)].to_numpy(dtype=np.float32)
+
+
+def finding_columns(path: Path) -> list[str]:
+    """The findings that a file of predictions has scores of, in its order."""
+    return [name for name in pq.read_schema(path).names if name != "image_id"]

@@ -15,9 +15,18 @@ from matplotlib.ticker import MaxNLocator
 
 from evax.report.record import Result
 
-JOB, METRICS, RESULT = "job.json", "metrics.csv", Path("evaluation") / "backbone" / "results.json"
+JOB, METRICS = "job.json", "metrics.csv"
+RESULTS = {  # of a job's folder, and what the macro AUROC in it is called
+    Path("results.json"): "macro AUROC",
+    Path("finetune") / "results.json": "fine-tuned macro AUROC",
+    Path("evaluation") / "backbone" / "results.json": "probe macro AUROC",
+}
 RUNNING, SUBMITTED, FINISHED, FAILED, STOPPED = "running", "submitted", "finished", "failed", "stopped"
-LAST = {"val/cosine_excess": "excess cosine", "val/linear_auroc": "probe on val"}  # of metrics.csv, newest values
+LAST = {
+    "val/cosine_excess": "excess cosine",
+    "val/linear_auroc": "probe on val",
+    "val/auroc_macro": "AUROC on val",
+}  # of metrics.csv, newest values
 
 
 class SweepError(ValueError):
@@ -164,9 +173,11 @@ def _is_alive(pid: int) -> bool:
 
 def _scores(folder: Path) -> dict[str, Score]:
     scores: dict[str, Score] = {}
-    if (folder / RESULT).exists():
-        result = Result.from_json((folder / RESULT).read_text(encoding="utf-8"), str(folder / RESULT))
-        intervals = {"macro AUROC": result.auroc_macro}
+    for path, title in RESULTS.items():
+        if not (folder / path).exists():
+            continue
+        result = Result.from_json((folder / path).read_text(encoding="utf-8"), str(folder / path))
+        intervals = {title: result.auroc_macro}
         intervals |= {f"minus {other.rival}": other.auroc_macro for other in result.comparisons}
         scores |= {name: Score(i.value, i.low, i.high) for name, i in intervals.items() if i.value is not None}
     if (folder / METRICS).exists():

@@ -29,12 +29,12 @@ def tables(tmp_path, films, **second):
     paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     write_predictions(paths[0], labelled.image_ids, scores, FINDINGS)
     write_predictions(paths[1], labelled.image_ids[::-1], rival[::-1], FINDINGS)
-    return Table("ours", paths[0]), Table("theirs", paths[1], **second)
+    return Table("ours", (paths[0],)), Table("theirs", (paths[1],), **second)
 
 
 def test_differences_are_those_of_the_parts(films):
     scores, rival, labelled = films
-    found = compare_scores(scores, rival, labelled, FINDINGS, num_draws=80, seed=2)
+    found = compare_scores(scores[None], rival[None], labelled, FINDINGS, num_draws=80, seed=2)
     expected = paired_macro_difference(scores, rival, labelled.targets, labelled.patient_ids, num_draws=80, seed=2)
     assert found.difference.macro == pytest.approx(expected)
     assert found.delong["Edema"] == delong_test(scores[:, 1], rival[:, 1], labelled.targets[:, 1])
@@ -46,17 +46,28 @@ def test_differences_are_those_of_the_parts(films):
 def test_class_of_one_method_only_leaves_the_mean_and_is_named(films):
     scores, rival, labelled = films
     rival[:, 1] = np.nan
-    found = compare_scores(scores, rival, labelled, FINDINGS, num_draws=20)
+    found = compare_scores(scores[None], rival[None], labelled, FINDINGS, num_draws=20)
     assert found.difference.not_scored == ("Edema",)
     assert found.difference.macro == found.difference.per_class["Mass"]
     content = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert content["delong"]["Edema"]["p"] is None
 
 
+def test_several_runs_count_by_their_mean(films):
+    scores, rival, labelled = films
+    runs = np.stack([scores, rival, rival])
+    found = compare_scores(runs, rival[None], labelled, FINDINGS, num_draws=30)
+    single = compare_scores(scores[None], rival[None], labelled, FINDINGS, num_draws=30)
+    assert found.num_runs == (3, 1)
+    assert (found.delong, found.p_holm) == ({}, {})
+    for name in ("value", "low", "high"):
+        assert getattr(found.difference.macro, name) == pytest.approx(getattr(single.difference.macro, name) / 3)
+
+
 def test_tables_in_any_order_of_films_are_compared(tmp_path, films):
     scores, rival, labelled = films
     found = compare_tables(*tables(tmp_path, films), labelled, FINDINGS, num_draws=20)
-    expected = compare_scores(scores, rival, labelled, FINDINGS, names=("ours", "theirs"), num_draws=20)
+    expected = compare_scores(scores[None], rival[None], labelled, FINDINGS, names=("ours", "theirs"), num_draws=20)
     assert found.to_json() == expected.to_json()
 
 
@@ -65,7 +76,7 @@ def test_other_films_are_refused(tmp_path, films):
     scores, _, labelled = films
     ids = labelled.image_ids.astype("<U12")
     ids[0] = "another"
-    write_predictions(second.path, ids, scores, FINDINGS)
+    write_predictions(second.paths[0], ids, scores, FINDINGS)
     with pytest.raises(ValueError, match=r"b\.parquet: scores 1 other films and lacks 1 of 120"):
         compare_tables(first, second, labelled, FINDINGS)
 

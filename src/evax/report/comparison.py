@@ -1,0 +1,69 @@
+"""One method minus another: a table for the terminal and a figure, with the words that an interval allows."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evax.report.canvas import Row, dots, label, quiet, ranked, slide
+from evax.report.curves import BLUE, GREY, INK, ORANGE
+
+
+def describe_comparison(comparison: Mapping[str, Any]) -> str:
+    """Differences with intervals, DeLong's p where there is one, and what the macro interval says."""
+    difference = comparison["difference"]
+    rows = {"macro": difference["macro"], **difference["per_class"]}
+    lines = [
+        f"test AUROC of {_method(comparison, 0)} minus {_method(comparison, 1)}, {comparison['num_films']:,} films of "
+        f"{comparison['num_patients']:,} patients, 95 % interval over patients"
+    ]
+    for name, score in rows.items():
+        test = comparison["delong"].get(name)
+        p = f"  p {_p(test['p'])}, of all findings {_p(test['p_holm'])}" if test else ""
+        lines.append(
+            f"{label(name):<22} {_signed(score['value'])}  [{_signed(score['low'])}, {_signed(score['high'])}]{p}"
+        )
+    return "\n".join([*lines, verdict(difference["macro"])]) + "\n"
+
+
+def verdict(score: Mapping[str, float | None]) -> str:
+    """What an interval of a difference allows to be said."""
+    low, high = score["low"], score["high"]
+    if low is None or high is None:
+        return "no difference could be computed"
+    if low <= 0 <= high:
+        return "the interval includes 0: no difference is shown"
+    return f"the interval excludes 0: {'better' if low > 0 else 'worse'} on these films"
+
+
+def draw_comparison(comparison: Mapping[str, Any], path: Path) -> None:
+    """Every finding's difference with its interval; blue excludes 0 above it, orange below it."""
+    rows = [row._replace(color=_color(row)) for row in ranked(comparison["difference"], INK)]
+    title = f"{comparison['name']} minus {comparison['rival']}"
+    subtitle = "difference of test AUROC with 95 % interval over patients, the same resamples for both"
+    with slide(path, title, subtitle, (9.5, 0.42 * len(rows) + 2.2)) as figure:
+        axes = figure.subplots()
+        quiet(axes, "", "", xlabel="AUROC")
+        axes.axvline(0, color=INK, linewidth=1)
+        dots(axes, rows)
+
+
+def _color(row: Row) -> str:
+    if row.low is None or row.high is None or row.low <= 0 <= row.high:
+        return GREY
+    return BLUE if row.low > 0 else ORANGE
+
+
+def _method(comparison: Mapping[str, Any], place: int) -> str:
+    runs = comparison["num_runs"][place]
+    name = comparison["name" if place == 0 else "rival"]
+    return f"{name} (mean of {runs} runs)" if runs > 1 else name
+
+
+def _signed(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:+.3f}"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"

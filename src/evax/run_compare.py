@@ -1,0 +1,122 @@
+"""`evaluate.py compare=[A,B]`: two methods on the same test films, each of one run or of several with other seeds."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from omegaconf import DictConfig, ListConfig
+
+from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
+from evax.data.module import PackDataModule
+from evax.evaluation.comparison import Comparison, Table, compare_tables
+from evax.evaluation.predictions import finding_columns, ids_digest
+from evax.evaluation.study import LabelledFilms
+from evax.report.comparison import describe_comparison, draw_comparison
+from evax.run_evaluate import PREDICTIONS, RESULT
+from evax.run_features import read_run
+
+log = logging.getLogger(__name__)
+
+TEST = Path("predictions") / "test.parquet"  # of a classifier's run; an evaluation has PREDICTIONS
+KEYS = ("compare", "draws", "seed")
+COMPARISON, FIGURE = "comparison.json", Path("figures") / "comparison.png"
+
+
+class Scored(NamedTuple):
+    """A folder with a results.json: its content, its predictions, and the run whose pack holds the labels."""
+
+    folder: Path
+    result: dict[str, Any]
+    predictions: Path
+    run: Path
+
+
+def compare(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
+    """Write comparison.json and its figure: first minus second of `cfg.compare`, per finding and in the mean.
+
+    `overrides` are the user's words on the command line; those that describe another evaluation are refused.
+    """
+    check_config(cfg, EVALUATE_KEYS)
+    output_dir = Path(output_dir)
+    if strange := [word for word in overrides if word.lstrip("+~").partition("=")[0] not in KEYS]:
+        raise ConfigError(f"{strange[0]}: compare= reads what was scored before; only {', '.join(KEYS)} are for it")
+    first, second = (runs_of(cfg.compare, place) for place in (0, 1))
+    every = [*first, *second]
+    films, findings = labelled_films(every)
+    name, rival = distinct_names(first, second)
+    tables = table_of(name, first), table_of(rival, second)
+    found = compare_tables(*tables, films, findings, num_draws=cfg.draws, seed=cfg.seed)
+    text = write_comparison(found, output_dir, len(films.image_ids), len(np.unique(films.patient_ids)))
+    log.info("%s\nwritten: %s", text.rstrip(), output_dir / COMPARISON)
+    return {"test/difference": found.difference.macro.value}
+
+
+def runs_of(compared: Any, place: int) -> list[Scored]:
+    """The runs of one method; ConfigError where the key has another form, or a folder no scores."""
+    if not isinstance(compared, ListConfig) or len(compared) != 2:
+        raise ConfigError(f"compare={compared}: give two runs, compare=[A,B], or two lists of runs over seeds")
+    chosen = compared[place]
+    folders = [Path(each) for each in (chosen if isinstance(chosen, ListConfig) else [chosen])]
+    if not folders:
+        raise ConfigError("compare: a list of runs is empty")
+    return [scored(folder) for folder in folders]
+
+
+def scored(folder: Path) -> Scored:
+    """A classifier's run, or an evaluation inside a run."""
+    if not (folder / RESULT).exists():
+        raise ConfigError(f"compare={folder}: there is no {RESULT}; name a classifier's run or RUN/evaluation/NAME")
+    result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    if (folder / TEST).exists():
+        return Scored(folder, result, folder / TEST, folder)
+    if not (folder / PREDICTIONS).exists() or folder.parent.name != "evaluation":
+        raise ConfigError(f"compare={folder}: there are no predictions; name a classifier's run or RUN/evaluation/NAME")
+    return Scored(folder, result, folder / PREDICTIONS, folder.parent.parent)
+
+
+def labelled_films(runs: Sequence[Scored]) -> tuple[LabelledFilms, list[str]]:
+    """The test films of all runs, and the findings that each has scored; ConfigError where there are none."""
+    shared = [name for name in runs[0].result["findings"] if all(name in finding_columns(r.predictions) for r in runs)]
+    if not shared:
+        raise ConfigError("compare: the runs have no finding in common")
+    if left_out := sorted({name for run in runs for name in run.result["findings"]} - set(shared)):
+        log.info("not every run has scored %s; left out", ", ".join(left_out))
+    data: PackDataModule = instantiate(read_run(runs[0].run).data)
+    rows = data.rows("test")
+    ids = np.array(data.pack.texts("image_id", rows))
+    for run in runs:
+        if run.result["test_ids_digest"] != ids_digest(ids):
+            raise ConfigError(f"compare={run.folder}: it scored other test films than {runs[0].folder}")
+    patients = np.array(data.pack.texts("patient_id", rows))
+    targets, is_known = data.targets_of(rows)
+    return LabelledFilms(ids, patients, targets, is_known).only(
+        [list(data.classes).index(name) for name in shared]
+    ), shared
+
+
+def table_of(name: str, runs: Sequence[Scored]) -> Table:
+    """The prediction files of one method; ConfigError where its runs are of different protocols."""
+    protocols = {(run.result["protocol"], run.result["recipe"]) for run in runs}
+    if len(protocols) > 1:
+        raise ConfigError(f"compare: the runs of {name} are of different protocols; numbers of those do not compare")
+    protocol, recipe = protocols.pop()
+    return Table(name, tuple(run.predictions for run in runs), protocol, recipe)
+
+
+def distinct_names(first: Sequence[Scored], second: Sequence[Scored]) -> tuple[str, str]:
+    """What to call the two: the names of their results, or of their folders where those are equal."""
+    names = first[0].result["name"], second[0].result["name"]
+    return names if names[0] != names[1] else (str(first[0].folder), str(second[0].folder))
+
+
+def write_comparison(found: Comparison, folder: Path, num_films: int, num_patients: int) -> str:
+    """comparison.json and the figure; returns the text for the terminal."""
+    content = {**found.to_json(), "num_films": num_films, "num_patients": num_patients}
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / COMPARISON).write_text(text + "\n", encoding="utf-8")
+    draw_comparison(content, folder / FIGURE)
+    return describe_comparison(content)
