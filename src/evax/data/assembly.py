@@ -126,6 +126,7 @@ def assemble(
         max_quarantine=settings.max_quarantine,
         usable=bool(rows) and len(refusals) <= settings.max_quarantine * items,
         tools=tool_versions(),
+        provenance=settings.source.provenance,
     )
     _remove_leftovers(folder, manifest)
     write_manifest(folder, manifest)

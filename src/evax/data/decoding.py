@@ -6,13 +6,14 @@ import multiprocessing
 import os
 import signal
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from types import TracebackType
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -24,8 +25,31 @@ from evax.data.likeness import likeness
 from evax.data.reading import time_limit
 from evax.data.sources.base import Source
 
+T = TypeVar("T")
 CHUNK = 16  # films per task: long enough to hide the hand-over, short enough to keep all workers busy
 SECONDS_PER_FILM = 60.0
+
+
+class FilmDecoder(ABC, Generic[T]):
+    """Makes something of films; travels to the child processes."""
+
+    def __call__(self, films: Sequence[Film]) -> list[T | Refusal]:
+        """Decode films in their order."""
+        return [self.decode(film) for film in films]
+
+    def decode(self, film: Film) -> T | Refusal:
+        """Decode one film within SECONDS_PER_FILM, or say why not."""
+        try:
+            with time_limit(SECONDS_PER_FILM):
+                return self.read(film)
+        except BadFilmError as error:
+            return Refusal(film.image_id, error.reason, error.detail)
+        except (OSError, MemoryError) as error:
+            return Refusal(film.image_id, "unreadable", type(error).__name__)
+
+    @abstractmethod
+    def read(self, film: Film) -> T:
+        """What to make of a film; raises BadFilmError."""
 
 
 class Decoded(NamedTuple):
@@ -40,29 +64,19 @@ class Decoded(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Decoder:
-    """Reads films of `source` into squares of `size` pixels; travels to the child processes."""
+class Decoder(FilmDecoder[Decoded]):
+    """Reads films of `source` into squares of `size` pixels."""
 
     source: Source
     size: int
     fit: Fit
 
-    def __call__(self, films: Sequence[Film]) -> list[Decoded | Refusal]:
-        """Decode films in their order."""
-        return [self.decode(film) for film in films]
-
-    def decode(self, film: Film) -> Decoded | Refusal:
-        """Decode one film, or say why not."""
-        try:
-            with time_limit(SECONDS_PER_FILM):
-                pixels = self.source.read(film)
-                file_sha256 = hashlib.sha256(film.path.read_bytes()).hexdigest() if film.path else ""
-            if any(mask.shape != pixels.image.shape for mask in pixels.masks.values()):
-                raise BadFilmError("mask_size", "a mask and its image differ in size")
-        except BadFilmError as error:
-            return Refusal(film.image_id, error.reason, error.detail)
-        except (OSError, MemoryError) as error:
-            return Refusal(film.image_id, "unreadable", type(error).__name__)
+    def read(self, film: Film) -> Decoded:
+        """The film in the pack's frame."""
+        pixels = self.source.read(film)
+        file_sha256 = hashlib.sha256(film.path.read_bytes()).hexdigest() if film.path else ""
+        if any(mask.shape != pixels.image.shape for mask in pixels.masks.values()):
+            raise BadFilmError("mask_size", "a mask and its image differ in size")
         height, width = pixels.image.shape
         fitted = fit_pixels(pixels, frame_film(width, height, self.size, self.fit))
         return Decoded(fitted, width, height, file_sha256, digest_pixels(pixels.image), likeness(fitted.image))
@@ -75,18 +89,18 @@ def digest_pixels(image: UInt8[np.ndarray, "H W"]) -> str:
     return digest.hexdigest()
 
 
-class DecodingPool:
+class DecodingPool(Generic[T]):
     """Child processes that share the decoding of films; `workers=0` decodes in this process.
 
     A film that kills its process (a decoder's crash, no memory) is refused as "crash"; the rest goes on.
     """
 
-    def __init__(self, decoder: Decoder, workers: int) -> None:
+    def __init__(self, decoder: FilmDecoder[T], workers: int) -> None:
         self._decoder = decoder
         self._workers = workers
         self._executor: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> "DecodingPool":
+    def __enter__(self) -> "DecodingPool[T]":
         if self._workers:
             self._executor = _start_executor(self._workers)
             try:
@@ -105,13 +119,13 @@ class DecodingPool:
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
 
-    def decode(self, films: Sequence[Film]) -> Iterator[Decoded | Refusal]:
+    def decode(self, films: Sequence[Film]) -> Iterator[T | Refusal]:
         """Decode films in their order, a bounded number ahead of the consumer."""
         if self._executor is None:
             yield from map(self._decoder.decode, films)
             return
         waiting = deque(films[start : start + CHUNK] for start in range(0, len(films), CHUNK))
-        running: deque[tuple[Sequence[Film], Future[list[Decoded | Refusal]]]] = deque()
+        running: deque[tuple[Sequence[Film], Future[list[T | Refusal]]]] = deque()
         while waiting or running:
             while waiting and len(running) < 4 * self._workers:
                 chunk = waiting.popleft()
@@ -123,7 +137,7 @@ class DecodingPool:
                 decoded = _decode_apart(self._decoder, chunk)
             yield from decoded
 
-    def _submit(self, films: Sequence[Film]) -> "Future[list[Decoded | Refusal]]":
+    def _submit(self, films: Sequence[Film]) -> "Future[list[T | Refusal]]":
         assert self._executor is not None
         with contextlib.suppress(BrokenProcessPool):
             return self._executor.submit(self._decoder, films)
@@ -132,9 +146,9 @@ class DecodingPool:
         return self._executor.submit(self._decoder, films)
 
 
-def _decode_apart(decoder: Decoder, films: Sequence[Film]) -> list[Decoded | Refusal]:
+def _decode_apart(decoder: FilmDecoder[T], films: Sequence[Film]) -> list[T | Refusal]:
     """Decode one film at a time, to find the one that kills its process."""
-    decoded: list[Decoded | Refusal] = []
+    decoded: list[T | Refusal] = []
     executor = _start_executor(1)
     for film in films:
         try:

@@ -25,7 +25,8 @@ class Film:
     """One row of a source's table.
 
     `labels` follows the source's `findings`: 1 present, 0 absent, -1 uncertain, -2 not mentioned.
-    `splits` maps a scheme ("official", "sample") to "train", "val" or "test".
+    `splits` maps a scheme ("official", "sample") to "train", "val" or "test". `origin` is the collection that a film
+    of a mixed data set comes from.
     """
 
     image_id: str
@@ -38,6 +39,7 @@ class Film:
     age: float = math.nan
     boxes: tuple[Box, ...] = ()
     path: Path | None = None
+    origin: str = ""
 
 
 class Pixels(NamedTuple):

@@ -34,4 +34,8 @@ CHEXPERT = (
     "Support Devices",
 )
 
+COVIDX3 = ("normal", "pneumonia", "COVID-19")
+
+COVIDX4 = ("negative", "positive")
+
 SYNONYMS = {"Pleural Effusion": "Effusion"}  # a name in CHEXPERT, and the same finding's name in CXR14

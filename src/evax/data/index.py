@@ -19,6 +19,7 @@ BOXES = pa.list_(
 )
 TEXTS = ("image_id", "study_id")
 CODED = ("patient_id", "view", "sex")  # few values, stored once each: codes in their order
+ORIGIN = "origin"  # of the films of a mixed data set; no column where no film has one
 DIGEST = pa.binary(32)
 
 
@@ -76,6 +77,7 @@ def build_index(
     columns = {
         **{name: pa.array([getattr(film, name) for film in films], pa.string()) for name in TEXTS},
         **{name: coded([getattr(film, name) for film in films]) for name in CODED},
+        **({ORIGIN: coded([film.origin for film in films])} if any(film.origin for film in films) else {}),
         "age": pa.array([film.age for film in films], pa.float32()),
         **{
             split_column(scheme): coded([film.splits.get(scheme, "") for film in films]) for scheme in schemes_of(films)

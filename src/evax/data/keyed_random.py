@@ -24,6 +24,8 @@ class Stream(IntEnum):
     SPLIT = 6
     BOOTSTRAP = 7
     MONITOR = 8
+    SHUFFLE = 9
+    LABELS = 10
 
 
 class Key(ISeedSequence):

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int8
+from jaxtyping import Bool, Float32, Float64, Int8
+
+from evax.data.keyed_random import Stream, keyed_generator
 
 PRESENT, ABSENT, UNCERTAIN, NOT_MENTIONED = 1, 0, -1, -2
 
 Uncertain = Literal["zeros", "ones", "ignore", "smooth"]
 Missing = Literal["zeros", "ignore"]
+Policy = Uncertain | float | Sequence[float]  # a number is the target, two are the range that a film's is drawn from
 
 # Middle of the range [0.55, 0.85] from which U-Ones with label smoothing (Pham et al. 2021) draws its targets
 SMOOTH_TARGET = 0.7
@@ -18,7 +21,7 @@ _UNCERTAIN_TARGETS = {"zeros": 0.0, "ones": 1.0, "smooth": SMOOTH_TARGET}
 
 
 class Targets(NamedTuple):
-    """Targets in {0, 1} (0.7 where smoothed) and whether each is known; an unknown target is 0."""
+    """Targets in {0, 1} (between them where smoothed) and whether each is known; an unknown target is 0."""
 
     targets: Float32[np.ndarray, "N C"]
     is_known: Bool[np.ndarray, "N C"]
@@ -29,12 +32,13 @@ def resolve_labels(
     findings: Sequence[str],
     uncertain: Uncertain | Literal["per_class"] = "ignore",
     missing: Missing = "zeros",
-    per_class: Mapping[str, Uncertain | float] | None = None,
+    per_class: Mapping[str, Policy] | None = None,
+    seed: int = 0,
 ) -> Targets:
     """Turn labels (1 present, 0 absent, -1 uncertain, -2 not mentioned) into targets and their mask.
 
     `uncertain="per_class"` reads the policy of each finding from `per_class`, which must name them all; a number
-    in (0, 1) there is the target itself.
+    in (0, 1) there is the target itself, and two are the ends of a range from which each row's is drawn by `seed`.
     """
     _check_values(labels, findings)
     policies = _policies(findings, uncertain, per_class)
@@ -45,7 +49,7 @@ def resolve_labels(
     for column, policy in enumerate(policies):
         if policy != "ignore":
             rows = labels[:, column] == UNCERTAIN
-            targets[rows, column] = policy if isinstance(policy, float) else _UNCERTAIN_TARGETS[policy]
+            targets[rows, column] = _targets_of(policy, len(labels), seed, column)[rows]
             is_known[rows, column] = True
     if missing == "zeros":
         is_known |= labels == NOT_MENTIONED
@@ -56,13 +60,14 @@ def resolve_labels(
 class LabelPolicy:
     """Which findings of a pack are the classes, in which order, and what their labels mean.
 
-    `findings` null takes all of the pack. `uncertain`, `missing` and `per_class` are those of `resolve_labels`.
+    `findings` null takes all of the pack. The others are those of `resolve_labels`.
     """
 
     findings: Sequence[str] | None = None
     uncertain: Uncertain | Literal["per_class"] = "ignore"
     missing: Missing = "zeros"
-    per_class: Mapping[str, Uncertain | float] | None = None
+    per_class: Mapping[str, Policy] | None = None
+    seed: int = 0
 
     def classes(self, of_pack: Sequence[str]) -> tuple[str, ...]:
         """The classes, all of which the pack must have."""
@@ -75,7 +80,8 @@ class LabelPolicy:
         """Targets of the classes. Without `soft`, as scores need them, a label between 0 and 1 is unknown."""
         classes = self.classes(of_pack)
         columns = [list(of_pack).index(name) for name in classes]
-        targets, is_known = resolve_labels(labels[:, columns], classes, self.uncertain, self.missing, self.per_class)
+        policy = (self.uncertain, self.missing, self.per_class, self.seed)
+        targets, is_known = resolve_labels(labels[:, columns], classes, *policy)
         if soft:
             return Targets(targets, is_known)
         is_hard = (targets == 0) | (targets == 1)
@@ -91,10 +97,16 @@ def _check_values(labels: Int8[np.ndarray, "N C"], findings: Sequence[str]) -> N
         raise ValueError(f"label {labels[row, column]} of {findings[column]} is none of 1, 0, -1, -2")
 
 
-def _policies(
-    findings: Sequence[str], uncertain: str, per_class: Mapping[str, Uncertain | float] | None
-) -> list[str | float]:
-    policies: list[str | float]
+def _targets_of(policy: Policy, count: int, seed: int, column: int) -> Float64[np.ndarray, "N"]:
+    """The targets that a policy gives to uncertain labels, row by row."""
+    if isinstance(policy, str):
+        return np.full(count, _UNCERTAIN_TARGETS[policy])
+    low, high = (policy, policy) if isinstance(policy, float) else policy
+    return keyed_generator(seed, Stream.LABELS, index=column).uniform(low, high, count)
+
+
+def _policies(findings: Sequence[str], uncertain: str, per_class: Mapping[str, Policy] | None) -> list[Any]:
+    policies: list[Any]
     if uncertain == "per_class":
         unnamed = [name for name in findings if name not in (per_class or {})]
         if unnamed or per_class is None:
@@ -104,9 +116,15 @@ def _policies(
         policies = [uncertain] * len(findings)
     unknown = [each for each in policies if not _is_policy(each)]
     if unknown:
-        raise ValueError(f"uncertain={unknown[0]} is unknown; use zeros, ones, ignore, smooth or per_class")
+        raise ValueError(
+            f"uncertain={unknown[0]} is unknown; use zeros, ones, ignore, smooth or per_class (there, a number between "
+            "0 and 1, or a range of them, too)"
+        )
     return policies
 
 
-def _is_policy(policy: str | float) -> bool:
-    return 0 < policy < 1 if isinstance(policy, float) else policy in (*_UNCERTAIN_TARGETS, "ignore")
+def _is_policy(policy: Any) -> bool:
+    if isinstance(policy, str):
+        return policy in (*_UNCERTAIN_TARGETS, "ignore")
+    ends = [policy, policy] if isinstance(policy, float) else list(policy)
+    return len(ends) == 2 and 0 < ends[0] <= ends[1] < 1

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class Manifest:
     `mean` and `std` are of pixels / 255 over all films. `counts` holds films, patients, duplicates, pairs of
     near duplicates, films by scheme and split, and positives by finding. `shards` lists the films of each shard and
     the sha256 of its files. `quarantined` of `items` rows and files of the source were refused; `usable` says whether
-    that is within `max_quarantine`.
+    that is within `max_quarantine`. `provenance` is what the source tells of its tables.
     """
 
     source: str
@@ -50,6 +50,7 @@ class Manifest:
     usable: bool
     tools: dict[str, str]
     format: int = FORMAT
+    provenance: dict[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> dict[str, str]:

@@ -10,7 +10,6 @@ from jaxtyping import Int
 from evax.data.leakage import Cohort
 from evax.data.module import PackDataModule
 from evax.data.near import NearDuplicates
-from evax.data.sampler import ResumableBatchSampler, WeightedBatchSampler, num_draws
 from evax.data.union import UnionPack
 
 
@@ -40,23 +39,17 @@ class Merged520kData(PackDataModule):
         self.weights = {source: float(weights[source]) for source in sources}
         self.union = UnionPack(pack, sources, test_sets, val_share, near_duplicates)
         super().__init__(pack=self.union, **settings)
+        if self.sampling != "uniform" or (settings.get("keep_epoch") and self.fraction < 1):
+            raise ValueError("data.sampling, data.keep_epoch: leave both; data.weights says how often these films come")
         self.groups = [_places(self.train_rows, self.union.rows_of(source)) for source in sources]
         for source, group in zip(sources, self.groups, strict=True):
             if not len(group):
                 raise ValueError(f"data.sources: {source} has no training films under these settings; leave it out")
+        self.group_weights = list(self.weights.values())
 
     def test_sets(self) -> list[Cohort]:
         """The declared downstream test sets."""
         return self.union.tests
-
-    @property
-    def films_per_epoch(self) -> int:
-        """Samples of an epoch: each source's films times its weight."""
-        return sum(map(num_draws, map(len, self.groups), self.weights.values()))
-
-    def train_sampler(self, **place: Any) -> ResumableBatchSampler:
-        """The weighted order of the training films."""
-        return WeightedBatchSampler(self.groups, list(self.weights.values()), **place)
 
     def state_dict(self) -> dict[str, Any]:
         """What decides the order of samples, the weights among it."""

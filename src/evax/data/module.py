@@ -3,21 +3,30 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
-from jaxtyping import Int, Int8
+from jaxtyping import Bool, Int, Int8
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from evax.data.dataset import Masking, PackDataset, as_it_is
+from evax.data.film_view import FilmView
+from evax.data.framing import Fit
 from evax.data.keyed_random import Stream, keyed_generator
 from evax.data.labels import LabelPolicy, Targets
 from evax.data.leakage import Cohort, check_gate, cohort
 from evax.data.near import NearDuplicates, check_near_duplicates, families_of_look_alikes
 from evax.data.pack import Pack
 from evax.data.randaugment import RandAugmentFilm
-from evax.data.sampler import EvaluationBatchSampler, ResumableBatchSampler, accumulation
+from evax.data.sampler import (
+    EvaluationBatchSampler,
+    ResumableBatchSampler,
+    WeightedBatchSampler,
+    accumulation,
+    num_draws,
+)
+from evax.data.subset import FractionOf, Sampling, film_weights, labels_of_others, of_films, of_patients
 from evax.data.transforms import Augment, Crop, InTurn, RandomCropFlip
 
 
@@ -29,12 +38,16 @@ class PackDataModule(LightningDataModule):
     """Films of one pack.
 
     `split` names a scheme of the pack, `fit_on` its splits that train, `fraction` the share of training patients
-    (nested: a smaller fraction is a subset of a larger one). `near_duplicates="exclude"` leaves out training patients
-    with a film that looks like one of another patient in val or test. `batch_size` is global; `per_device_batch`
-    (default: all of a device's share) decides accumulation and changes no result. `masking` hides patches of the
-    student's grid. With `labels` samples have targets, and `select_on` names the split that chooses the best
-    checkpoint. `randaugment` is a policy of timm's; `resize_to` (pixels) makes evaluation read the middle of a film
-    of that size instead of the whole film. Subclasses name one data set.
+    (nested: a smaller fraction is a subset of a larger one, with the same shares of the findings), or of films, drawn
+    plainly, with `fraction_of="films"`; `fraction_seed` (default: `seed`) draws it. With `keep_epoch` an epoch of a
+    fraction is as long as one of all films. `sampling` says how often a film comes by its labels
+    (`evax.data.subset.film_weights`). `shuffle_labels` is a control: training films get each other's labels.
+    `near_duplicates="exclude"` leaves out training patients with a film that looks like one of another patient in val
+    or test. `batch_size` is global; `per_device_batch` (default: all of a device's share) decides accumulation and
+    changes no result. `masking` hides patches of the student's grid. With `labels` samples have targets, and
+    `select_on` names the split that chooses the best checkpoint. `randaugment` is a policy of timm's; `resize_to`
+    (pixels) makes evaluation read the middle of a film of that size instead of the whole film. Subclasses name one
+    data set.
     """
 
     def __init__(
@@ -47,9 +60,15 @@ class PackDataModule(LightningDataModule):
         split: str = "official",
         fit_on: Sequence[str] = ("train",),
         fraction: float = 1.0,
+        fraction_of: FractionOf | None = None,
+        fraction_seed: int | None = None,
+        keep_epoch: bool = False,
+        sampling: Sampling = "uniform",
+        shuffle_labels: bool = False,
         near_duplicates: NearDuplicates = "report",
         crop: Crop | None = None,
         randaugment: str | None = None,
+        augment: bool = True,
         resize_to: int | None = None,
         masking: Masking | None = None,
         labels: LabelPolicy | None = None,
@@ -61,22 +80,33 @@ class PackDataModule(LightningDataModule):
         super().__init__()
         if not 0 < fraction <= 1:
             raise ValueError(f"data.fraction={fraction} must be in (0, 1]")
+        if fraction_of not in (None, "patients", "films"):
+            raise ValueError(f"data.fraction_of={fraction_of} is not known; use patients or films")
+        if labels is None and (sampling != "uniform" or shuffle_labels):
+            raise ValueError("data.sampling and data.shuffle_labels need labels; use model=classifier")
         check_near_duplicates(near_duplicates)
         if image_size % patch_size:
             raise ValueError(f"image_size={image_size} is not a multiple of the patch size {patch_size}")
         self.pack = pack if isinstance(pack, Pack) else Pack(pack)
         self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
         self.split, self.fit_on, self.fraction = split, tuple(fit_on), fraction
+        self.fraction_of, self.fraction_seed = fraction_of, seed if fraction_seed is None else fraction_seed
+        self.sampling, self.shuffle_labels = sampling, shuffle_labels
         self.crop, self.masking = crop or Crop(), masking
         crop_flip = RandomCropFlip(image_size, self.crop)
-        self.augment: Augment = InTurn(crop_flip, RandAugmentFilm(randaugment)) if randaugment else crop_flip
+        augmented: Augment = InTurn(crop_flip, RandAugmentFilm(randaugment)) if randaugment else crop_flip
+        if randaugment and not augment:
+            raise ValueError(f"data.augment=false leaves nothing to data.randaugment={randaugment}; set that to null")
+        self.augment = augmented if augment else None
         if resize_to is not None and resize_to < image_size:
             raise ValueError(f"data.resize_to={resize_to} must be at least image_size={image_size}")
         self.resize_to, self.labels, self.select_on = resize_to, labels, select_on or "val"
         self.classes = labels.classes(self.pack.findings) if labels is not None else ()
         self.grid = (image_size // patch_size,) * 2
         self.per_device_batch, self.num_workers = per_device_batch, num_workers
-        self.train_rows = self._fraction_of(self._apart(self.rows(*self.fit_on), near_duplicates))
+        available = self._apart(self.rows(*self.fit_on), near_duplicates)
+        self.train_rows = self._fraction_of(available)
+        self.groups, self.group_weights = self._groups(len(available) / len(self.train_rows) if keep_epoch else 1.0)
         self.gate = check_gate(cohort(self.pack, split, self.fit_on), self.test_sets())
 
     def test_sets(self) -> list[Cohort]:
@@ -103,18 +133,30 @@ class PackDataModule(LightningDataModule):
     def _fraction_of(self, rows: Int[np.ndarray, "R"]) -> Int[np.ndarray, "R2"]:
         if self.fraction == 1:
             return rows
-        patients = self.pack.patients[rows]
-        unique = np.unique(patients)
-        order = keyed_generator(self.seed, Stream.SPLIT).permutation(len(unique))
-        chosen = unique[order[: max(1, round(self.fraction * len(unique)))]]
-        return rows[np.isin(patients, chosen)]
+        generator = keyed_generator(self.fraction_seed, Stream.SPLIT)
+        if self.fraction_of == "films":
+            return rows[of_films(self.fraction, len(rows), generator)]
+        return rows[of_patients(self.fraction, self.pack.patients[rows], self._shown(rows), generator)]
+
+    def _shown(self, rows: Int[np.ndarray, "R"]) -> Bool[np.ndarray, "R C"]:
+        """Which classes the labels of films show; without labels there is no class."""
+        return self.targets_of(rows).targets == 1 if self.labels is not None else np.zeros((len(rows), 0), bool)
+
+    def _groups(self, repeats: float) -> tuple[list[Int[np.ndarray, "_"]], list[float]]:
+        """Places among the training films that come equally often, and how often: by `sampling`, times `repeats`."""
+        if self.sampling == "uniform":
+            return [np.arange(len(self.train_rows))], [repeats]
+        shows = self.taught(self.train_rows).targets > 0.5
+        values, group = np.unique(film_weights(shows, self.classes, self.sampling), return_inverse=True)
+        return [np.flatnonzero(group == number) for number in range(len(values))], (repeats * values).tolist()
 
     def accumulation(self, world_size: int) -> int:
         """Micro-batches per optimizer step on this many devices; ValueError where the batch does not divide."""
         return accumulation(self.batch_size, self._micro_batch(world_size), world_size)
 
     def _micro_batch(self, world_size: int) -> int:
-        return self.per_device_batch or max(1, self.batch_size // world_size)
+        share = max(1, self.batch_size // world_size)
+        return min(self.per_device_batch or share, share)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -124,7 +166,7 @@ class PackDataModule(LightningDataModule):
     @property
     def films_per_epoch(self) -> int:
         """Samples of an epoch, the last incomplete batch included."""
-        return len(self.train_rows)
+        return sum(map(num_draws, map(len, self.groups), self.group_weights))
 
     def dataset(self, rows: Int[np.ndarray, "R"], *, augment: bool = False, mask: bool = True) -> PackDataset:
         """Samples of `rows`; validation masks are fixed, as of epoch 0."""
@@ -137,16 +179,37 @@ class PackDataModule(LightningDataModule):
             resize_to=self.resize_to,
             masking=self.masking if mask else None,
             grid=self.grid,
-            targets=self._targets(np.asarray(self.pack.labels), soft=augment) if self.labels is not None else None,
+            targets=self._all_targets(for_training=augment) if self.labels is not None else None,
         )
+
+    def _all_targets(self, *, for_training: bool) -> Targets:
+        every = np.arange(len(self.pack))
+        return self.taught(every) if for_training else self.targets_of(every)
+
+    def targets_of(self, rows: Int[np.ndarray, "R"]) -> Targets:
+        """What the films of some rows show, as scores need it: 1, 0, or not known."""
+        return self._targets(np.asarray(self.pack.labels)[rows], soft=False)
+
+    def taught(self, rows: Int[np.ndarray, "R"]) -> Targets:
+        """What training is told that films show: numbers in [0, 1], and others' labels under `shuffle_labels`."""
+        labels = np.asarray(self.pack.labels)
+        if self.shuffle_labels:
+            others = labels_of_others(self.pack.patients[self.train_rows], keyed_generator(self.seed, Stream.SHUFFLE))
+            labels = np.array(labels)
+            labels[self.train_rows] = labels[self.train_rows[others]]
+        targets, is_known = self._targets(labels, soft=True)  # of every film: soft ones are drawn by row
+        return Targets(targets[rows], is_known[rows])
 
     def _targets(self, labels: Int8[np.ndarray, "R K"], *, soft: bool) -> Targets:
         assert self.labels is not None
         return self.labels.targets(labels, self.pack.findings, soft=soft)
 
-    def targets_of(self, rows: Int[np.ndarray, "R"]) -> Targets:
-        """What the films of some rows show, as scores need it: 1, 0, or not known."""
-        return self._targets(np.asarray(self.pack.labels)[rows], soft=False)
+    @property
+    def view(self) -> FilmView:
+        """How a film that is in no pack comes to look as evaluation's films do."""
+        manifest = self.pack.manifest
+        fit = cast("Fit", manifest.fit if manifest.fit in get_args(Fit) else "stretch")  # packs may differ in a union
+        return FilmView(self.image_size, self.resize_to, frame=manifest.size, fit=fit)
 
     def train_dataloader(self) -> DataLoader:
         """Micro-batches of this rank from the optimizer step that the trainer has reached."""
@@ -162,7 +225,7 @@ class PackDataModule(LightningDataModule):
 
     def train_sampler(self, **place: Any) -> ResumableBatchSampler:
         """The order of the training films, for a place: seed, batches, rank and step."""
-        return ResumableBatchSampler(self.films_per_epoch, **place)
+        return WeightedBatchSampler(self.groups, self.group_weights, **place)
 
     def val_dataloader(self) -> DataLoader:
         """Every film of the split that selects, once over all ranks."""
@@ -236,3 +299,15 @@ class CheXpertData(PackDataModule):
 
 class MimicCxrData(PackDataModule):
     """MIMIC-CXR (Johnson et al. 2019): 14 observations of CheXpert's labeller; 243,334 films in AP or PA."""
+
+
+class CovidX3Data(PackDataModule):
+    """COVIDx CXR-3 (Wang et al. 2020): normal, pneumonia or COVID-19, one a film; 30,130 and 400 films of 9A."""
+
+
+class CovidX4Data(PackDataModule):
+    """COVIDx CXR-4 (Wang et al. 2020): COVID-19 negative or positive; 67,863 training and 8,473 validation films."""
+
+
+class FolderData(PackDataModule):
+    """Films of the user's own, in a folder, with the labels of a table or without."""

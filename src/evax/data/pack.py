@@ -10,7 +10,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float32, Int, Int8, Int32, UInt8, UInt64
 
 from evax.data.film import Box
-from evax.data.index import key_column, label_column, map_index, split_column, to_numpy
+from evax.data.index import ORIGIN, key_column, label_column, map_index, split_column, to_numpy
 from evax.data.manifest import INDEX, QUARANTINE, Manifest, PackError, prepare_again, read_manifest
 from evax.data.shards import PIXELS, mask_kind, npy_header, shard_file
 
@@ -62,6 +62,11 @@ class Pack:
     def sexes(self) -> np.ndarray:
         """ "F", "M" or "" (N,)."""
         return self.column("sex")
+
+    @cached_property
+    def origins(self) -> np.ndarray:
+        """The collections (N,) that the films of a mixed data set come from; "" is unknown."""
+        return self.column(ORIGIN) if ORIGIN in self._table.column_names else np.full(len(self), "")
 
     @cached_property
     def ages(self) -> Float32[np.ndarray, " N"]:

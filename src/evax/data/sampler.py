@@ -118,11 +118,17 @@ class EvaluationBatchSampler(Sampler[list[Key]]):
 
 
 def accumulation(global_batch: int, per_device_batch: int, world_size: int) -> int:
-    """Micro-batches per optimizer step. Raises ValueError where the global batch does not divide."""
-    together = per_device_batch * world_size
-    if global_batch % together:
+    """Micro-batches per optimizer step. Raises ValueError where the global batch does not divide.
+
+    A device's share may be smaller than `per_device_batch`, which says what fits on one.
+    """
+    share, rest = divmod(global_batch, world_size)
+    if rest or share == 0:
+        raise ValueError(f"batch_size={global_batch} does not divide over {world_size} devices; choose a multiple")
+    together = min(per_device_batch, share)
+    if share % together:
         raise ValueError(
             f"batch_size={global_batch} does not divide into {world_size} devices x per_device_batch="
-            f"{per_device_batch}; choose a multiple of {together}, or change per_device_batch"
+            f"{per_device_batch}; choose a multiple of {per_device_batch * world_size}, or change per_device_batch"
         )
-    return global_batch // together
+    return share // together

@@ -1,7 +1,7 @@
 """Splits drawn by patient, so that no list has to be shared and no patient can cross."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,16 +18,18 @@ def patient_draw(salt: str, patient_id: str) -> float:
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def draw_families_together(films: Sequence[Film], family: Int[np.ndarray, "N"], schemes: Collection[str]) -> list[Film]:
-    """The films, with train and val of the drawn `schemes` the same for a whole family: as for its first patient.
+def draw_families_together(
+    films: Sequence[Film], family: Int[np.ndarray, "N"], drawn: Mapping[str, Collection[str]]
+) -> list[Film]:
+    """The films, with the `drawn` splits of each scheme the same for a whole family: as for its first patient.
 
     Whether patients are linked by an equal film is known only when all are decoded. Other splits stay as they are.
     """
     united = list(films)
-    for scheme in schemes:
-        drawn = [row for row, film in enumerate(united) if film.splits.get(scheme) in ("train", "val")]
+    for scheme, splits in drawn.items():
+        rows = [row for row, film in enumerate(united) if film.splits.get(scheme) in splits]
         first: dict[int, Film] = {}
-        for row in sorted(drawn, key=lambda row: united[row].patient_id):
+        for row in sorted(rows, key=lambda row: united[row].patient_id):
             one = first.setdefault(int(family[row]), united[row]).splits[scheme]
             if united[row].splits[scheme] != one:
                 united[row] = replace(united[row], splits={**united[row].splits, scheme: one})

@@ -79,6 +79,11 @@ class UnionPack(Pack):
         return (SCHEME,)
 
     @cached_property
+    def origins(self) -> np.ndarray:
+        """The collections (N,) that the films come from; "" is unknown."""
+        return np.concatenate([member.origins for member in self.members])
+
+    @cached_property
     def patients(self) -> Int32[np.ndarray, "N"]:
         """The patients as numbers, in no particular order."""
         return np.unique(self.keys("patient"), return_inverse=True)[1].astype(np.int32)

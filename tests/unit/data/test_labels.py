@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
+from composing import composed
 
+from evax.config import instantiate
+from evax.data.findings import CHEXPERT
 from evax.data.labels import LabelPolicy, resolve_labels
 
 FINDINGS = ("Edema", "Mass")
@@ -70,3 +73,60 @@ def test_scores_know_nothing_of_smoothed_labels():
 def test_a_finding_that_the_pack_lacks_is_named():
     with pytest.raises(ValueError, match="has no 'Hernia'; it has Edema, Mass"):
         LabelPolicy(findings=["Hernia"]).classes(FINDINGS)
+
+
+CHEXPERT5 = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
+RANGE = {"Edema": [0.7, 0.8], "Mass": [0.2, 0.3]}
+
+
+def policy_of(experiment):
+    return instantiate(composed(f"experiment={experiment}").data.labels)
+
+
+def test_golden_table_of_the_five_labels_under_the_hard_policy():
+    policy = policy_of("finetune_chexpert_vit_s")
+    labels = np.array([[present] * 14 for present in (1, 0, -1, -2)], np.int8)
+    assert policy.classes(CHEXPERT) == CHEXPERT5
+    resolved = policy.targets(labels, CHEXPERT, soft=True)
+    assert resolved.is_known.all()
+    assert resolved.targets.tolist() == [[1] * 5, [0] * 5, [1, 0, 0, 1, 0], [0] * 5]
+
+
+def test_golden_table_of_the_five_labels_under_the_soft_policy():
+    policy = policy_of("finetune_chexpert_vit_ti")
+    labels = np.array([[present] * 14 for present in (1, 0, -1, -2)], np.int8)
+    resolved = policy.targets(labels, CHEXPERT, soft=True)
+    assert policy.classes(CHEXPERT) == CHEXPERT5
+    assert resolved.is_known.all()
+    assert resolved.targets[[0, 1, 3]].tolist() == [[1] * 5, [0] * 5, [0] * 5]
+    is_high = np.array([True, False, False, True, False])
+    uncertain = resolved.targets[2]
+    assert ((uncertain[is_high] >= 0.7) & (uncertain[is_high] <= 0.8)).all()
+    assert ((uncertain[~is_high] >= 0.2) & (uncertain[~is_high] <= 0.3)).all()
+    is_known = policy.targets(labels, CHEXPERT, soft=False).is_known
+    assert is_known.tolist() == [[True] * 5, [True] * 5, [False] * 5, [True] * 5]
+
+
+def test_the_classes_of_the_five_labels_are_picked_by_name():
+    labels = np.zeros((1, 14), np.int8)
+    labels[0, CHEXPERT.index("Pleural Effusion")] = 1
+    resolved = policy_of("finetune_chexpert_vit_s").targets(labels, CHEXPERT, soft=True)
+    assert resolved.targets.tolist() == [[0, 0, 0, 0, 1]]
+
+
+def test_a_range_draws_each_film_its_own_target_by_seed():
+    labels = np.full((2000, 2), -1, np.int8)
+    targets, other = (resolve_labels(labels, FINDINGS, "per_class", "zeros", RANGE, seed).targets for seed in (0, 1))
+    again = resolve_labels(labels, FINDINGS, "per_class", "zeros", RANGE, 0).targets
+    np.testing.assert_array_equal(targets, again)
+    assert not np.array_equal(targets, other)
+    assert targets.min(axis=0) == pytest.approx([0.7, 0.2], abs=1e-3)
+    assert targets.max(axis=0) == pytest.approx([0.8, 0.3], abs=1e-3)
+    assert targets.mean(axis=0) == pytest.approx([0.75, 0.25], abs=5e-3)
+    assert abs(np.corrcoef(targets.T)[0, 1]) < 0.08
+
+
+@pytest.mark.parametrize("range_", [[0.3, 0.2], [0.0, 0.5], [0.5, 1.0], [0.5], [0.1, 0.2, 0.3]])
+def test_a_range_that_is_none_is_refused(range_):
+    with pytest.raises(ValueError, match=r"is unknown; use .* a range of them"):
+        resolve_labels(LABELS, FINDINGS, "per_class", "zeros", {"Edema": range_, "Mass": 0.25})

@@ -1,3 +1,4 @@
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,9 +8,11 @@ from cxr14_tree import good_tree
 from PIL import Image
 from tiny import tiny_data
 
+from evax.data.labels import LabelPolicy
 from evax.data.module import ResumeError
 from evax.data.prepare import prepare
 from evax.data.sources.cxr14 import ChestXray14Source
+from evax.data.subset import rarest
 
 
 def attach(data, *, rank=0, world_size=1, step=0):
@@ -166,3 +169,103 @@ def test_a_resume_with_another_pack_is_refused(whole):
 def test_the_state_names_nobody(whole):
     text = repr(whole.state_dict())
     assert not any(name in text for name in (whole.pack.patient_ids[0], whole.pack.image_ids[0]))
+
+
+def classified(pack_folder, **settings):
+    """Films with labels, in batches of 8, no mask."""
+    return tiny_data(pack_folder, masking=None, labels=LabelPolicy(), **settings)
+
+
+def test_a_fraction_of_labelled_films_is_nested_whole_and_keeps_the_findings(pack_folder):
+    whole = classified(pack_folder)
+    rows = [classified(pack_folder, fraction=fraction, batch_size=1).train_rows for fraction in (0.2, 0.5)]
+    assert set(rows[0]) < set(rows[1]) < set(whole.train_rows)
+    patients = [set(whole.pack.patients[part].tolist()) for part in rows]
+    assert [len(part) for part in patients] == [4, 11]
+    assert set(rows[1]) == {row for row in whole.train_rows if whole.pack.patients[row] in patients[1]}
+    shares = [whole.targets_of(part).targets.mean(axis=0) for part in (rows[1], whole.train_rows)]
+    assert np.abs(shares[0] - shares[1]).max() <= 0.1
+
+
+def test_runs_with_several_seeds_may_train_on_the_same_films(pack_folder):
+    def rows(seed, **settings):
+        return classified(pack_folder, fraction=0.5, seed=seed, **settings).train_rows.tolist()
+
+    assert rows(1) != rows(2)
+    assert rows(1, fraction_seed=5) == rows(2, fraction_seed=5) != rows(1)
+    assert rows(1) == rows(2, fraction_seed=1)
+
+
+def test_a_fraction_of_films_is_the_published_draw(pack_folder, whole):
+    data = classified(pack_folder, fraction=0.3, fraction_of="films")
+    assert len(data.train_rows) == int(0.3 * 44)
+    assert set(data.train_rows) < set(whole.train_rows)
+    patients = whole.pack.patients
+    outside = set(patients[whole.train_rows]) - set(patients[data.train_rows])
+    assert len(outside) < 22 - 0.3 * 22  # films of one patient are on both sides
+
+
+def test_an_epoch_of_a_fraction_can_be_as_long_as_one_of_all_films(pack_folder):
+    data = classified(pack_folder, fraction=0.3, fraction_of="films", keep_epoch=True)
+    assert data.films_per_epoch == 44
+    epoch = Counter(row for batch in batches_with_targets(data) for row in batch["row"].tolist())
+    assert set(epoch) == set(data.train_rows.tolist())
+    assert set(epoch.values()) <= {2, 3, 4}  # 40 of 44 draws of 13 films; the last incomplete batch is dropped
+
+
+def batches_with_targets(data, **place):
+    return list(attach(data, **place).train_dataloader())
+
+
+def test_balanced_films_come_as_often_as_their_findings_are_rare(pack_folder):
+    data = classified(pack_folder, sampling="balanced", batch_size=4)
+    assert data.films_per_epoch == pytest.approx(44, abs=len(data.classes))
+    shows = data.targets_of(data.train_rows).targets == 1
+    stratum = dict(zip(data.train_rows.tolist(), rarest(shows).tolist(), strict=True))
+    counts = Counter()
+    for epoch in range(9):
+        data.trainer = attach(data, step=epoch * data.steps_per_epoch).trainer
+        counts.update(stratum[row] for batch in data.train_dataloader() for row in batch["row"].tolist())
+    expected = 44 / len(set(stratum.values()))
+    assert all(count / 9 == pytest.approx(expected, abs=1) for count in counts.values())
+
+
+def test_weighted_films_are_the_same_on_two_ranks_and_after_a_resume(pack_folder):
+    def data():
+        return classified(pack_folder, sampling={"Mass": 3.0, "Nodule": 0.5})
+
+    def steps(batches):
+        return [batch["row"].tolist() for batch in batches]
+
+    alone = steps(batches_with_targets(data()))
+    ranks = [steps(batches_with_targets(data(), rank=rank, world_size=2)) for rank in (0, 1)]
+    assert [a + b for a, b in zip(*ranks, strict=True)] == alone
+    assert steps(batches_with_targets(data(), step=3)) == alone[3:]
+
+
+def test_weights_need_labels(pack_folder):
+    with pytest.raises(ValueError, match=r"data\.sampling and data\.shuffle_labels need labels"):
+        tiny_data(pack_folder, sampling="balanced")
+
+
+def test_shuffled_labels_train_and_true_ones_are_scored(pack_folder):
+    true, shuffled = classified(pack_folder), classified(pack_folder, shuffle_labels=True)
+    rows, others = true.train_rows, true.rows("val", "test")
+    assert not np.array_equal(shuffled.taught(rows).targets, true.taught(rows).targets)
+    assert np.array_equal(shuffled.taught(rows).targets.sum(0), true.taught(rows).targets.sum(0))
+    assert np.array_equal(shuffled.targets_of(others).targets, true.targets_of(others).targets)
+    batch = batches_with_targets(shuffled)[0]
+    assert np.array_equal(batch["target"].numpy(), shuffled.taught(batch["row"].numpy()).targets)
+
+
+def test_without_augmentation_films_train_as_they_are_evaluated(pack_folder):
+    data = classified(pack_folder, augment=False, resize_to=72)
+    trained, evaluated = (data.dataset(data.train_rows, augment=each) for each in (True, False))
+    for key in ((0, 3), (5, 3)):
+        assert np.array_equal(trained[key]["image"], evaluated[0, 3]["image"])
+    assert trained[0, 3]["image"].shape == evaluated[0, 3]["image"].shape == (1, data.image_size, data.image_size)
+
+
+def test_without_augmentation_there_is_no_randaugment(pack_folder):
+    with pytest.raises(ValueError, match=r"data\.augment=false leaves nothing to data\.randaugment=rand-m6"):
+        tiny_data(pack_folder, augment=False, randaugment="rand-m6-mstd0.5-inc1")

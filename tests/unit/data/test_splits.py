@@ -24,7 +24,7 @@ def test_draws_of_the_official_validation_split_never_change():
 def test_a_family_has_the_split_of_its_first_patient_in_drawn_schemes_only():
     splits = [("train", "val"), ("val", "train"), ("val", "val"), ("test", "train"), ("", "val")]
     films = [Film("", "badce"[row], (), {"drawn": a, "listed": b}) for row, (a, b) in enumerate(splits)]
-    united = draw_families_together(films, np.array([0, 0, 1, 0, 0]), ("drawn",))
+    united = draw_families_together(films, np.array([0, 0, 1, 0, 0]), {"drawn": ("train", "val")})
     assert [film.splits["drawn"] for film in united] == ["val", "val", "val", "test", ""]
     assert [film.splits["listed"] for film in united] == [b for _, b in splits]
     assert [film.splits["drawn"] for film in films] == [a for a, _ in splits]

@@ -6,7 +6,7 @@ import pytest
 
 from evax.data.findings import CXR14
 from evax.evaluation.auroc import auroc_per_class
-from evax.evaluation.floors import pixel_features, view_features
+from evax.evaluation.floors import border_features, middle_features, pixel_features, view_features
 from evax.evaluation.probe import LinearProbe
 
 SCORED = ["Atelectasis", "Effusion", "Infiltration", "Mass", "Pneumonia", "Edema", "Pleural_Thickening"]
@@ -16,6 +16,20 @@ def test_pixels_are_block_means_in_unit_range():
     images = np.random.default_rng(0).integers(0, 256, (2, 96, 96), dtype=np.uint8)
     expected = images.reshape(2, 24, 4, 24, 4).mean(axis=(2, 4)).reshape(2, 576) / 255
     np.testing.assert_allclose(pixel_features(images), expected, atol=0.51 / 255)
+
+
+def test_border_and_middle_see_their_part_of_a_film_and_no_other():
+    films = np.random.default_rng(0).integers(0, 256, (2, 96, 96), dtype=np.uint8)
+    same_border, same_middle = films.copy(), films.copy()
+    same_border[:, 12:-12, 12:-12] = 0
+    mask = np.ones((96, 96), bool)
+    mask[12:-12, 12:-12] = False
+    same_middle[:, mask] = 0
+    assert border_features(films).shape == (2, 24 * 24 - 18 * 18)
+    np.testing.assert_array_equal(border_features(same_border), border_features(films))
+    np.testing.assert_array_equal(middle_features(same_middle), middle_features(films))
+    assert not middle_features(same_border).any()
+    assert not border_features(same_middle).any()
 
 
 def test_views_are_one_hot_and_unknown_ones_zero():

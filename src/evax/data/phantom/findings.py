@@ -70,8 +70,12 @@ def add_lesions(
     vessels: Float32[np.ndarray, "S S"],
     lungs: Float32[np.ndarray, "S S"],
     rng: np.random.Generator,
+    contrast: float = 1.0,
 ) -> None:
-    """Change the density `tissue` and thin out `vessels` where the plan has lesions; `lungs` is 0..1."""
+    """Change the density `tissue` and thin out `vessels` where the plan has lesions; `lungs` is 0..1.
+
+    `contrast` multiplies the change of density.
+    """
     for lesion in plan.lesions:
         window, region = soft_window(lesion, len(tissue))
         window *= lungs[region]
@@ -79,7 +83,7 @@ def add_lesions(
         change = window * look.paint(*local_grid(lesion, region, len(tissue)), rng)
         if look.balance:
             change -= window * (look.balance * change.sum() / max(window.sum(), 1e-6))
-        tissue[region] += change
+        tissue[region] += contrast * change
         vessels[region] *= 1 - look.covers * window
 
 

@@ -22,8 +22,8 @@ TEXT_WIDTH = 0.27
 COARSE = 4  # soft shapes are drawn on a grid this much coarser
 
 
-def render(plan: FilmPlan, size: int) -> Pixels:
-    """The film of a plan with its masks, (size, size) each.
+def render(plan: FilmPlan, size: int, contrast: float = 1.0) -> Pixels:
+    """The film of a plan with its masks, (size, size) each; `contrast` multiplies the density of lesions.
 
     `lungs`: 0 background, 1 right, 2 left; `lesions`: bit k is set where FINDINGS[k] is.
     """
@@ -40,6 +40,7 @@ def render(plan: FilmPlan, size: int) -> Pixels:
         vascular,
         air,
         keyed_generator(plan.seed, Stream.PHANTOM, epoch=LESIONS, index=plan.number),
+        contrast,
     )
     tissue += vascular
     image = expose(tissue, plan.exposure, rng)

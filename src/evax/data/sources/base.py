@@ -1,6 +1,7 @@
 """The contract of a data source."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from evax.data.film import BadFilmError, Film, Pixels, Refusal
@@ -10,15 +11,27 @@ from evax.data.reading import read_grey
 class Source(ABC):
     """A public data set in its official download layout, read as films.
 
-    Subclasses name the data set once: `findings` is the label order for loader, metrics and plots. `share` is
-    "credentialed" when pixels and ids must never leave the machine.
+    Subclasses name the data set once. `share` is "credentialed" when pixels and ids must never leave the machine.
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
     share: ClassVar[Literal["public", "credentialed"]]
-    findings: ClassVar[tuple[str, ...]]
-    drawn: ClassVar[tuple[str, ...]] = ()  # schemes whose train and val are drawn by patient, not published
+
+    @property
+    @abstractmethod
+    def findings(self) -> tuple[str, ...]:
+        """The label order for loader, metrics and plots."""
+
+    @property
+    def drawn(self) -> Mapping[str, tuple[str, ...]]:
+        """The splits of each scheme that are drawn by patient, not published."""
+        return {}
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What the manifest is to tell of the source's tables, such as which split lists were read."""
+        return {}
 
     @abstractmethod
     def films(self) -> tuple[list[Film], list[Refusal]]:

@@ -49,7 +49,7 @@ class CheXpertSource(FileSource):
     version: ClassVar[str] = "1.0"
     share: ClassVar[Literal["public", "credentialed"]] = "credentialed"
     findings: ClassVar[tuple[str, ...]] = CHEXPERT
-    drawn: ClassVar[tuple[str, ...]] = ("clean",)
+    drawn: ClassVar[Mapping[str, tuple[str, ...]]] = {"clean": ("train", "val")}
 
     raw_dir: Path
     views: Views = "frontal"

@@ -1,7 +1,7 @@
 """The tables of ChestX-ray14: data entries, boxes and split lists."""
 
 import csv
-import math
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping
@@ -10,10 +10,16 @@ from typing import NamedTuple
 
 from evax.data.film import Box, Refusal
 from evax.data.findings import CXR14
-from evax.data.sources.tables import read_rows
+from evax.data.sources.tables import read_rows, years
 from evax.data.splits import IN_TWO_SPLITS, patient_draw
 
 BOXES = "BBox_List_2017.csv"
+EVA_X_LISTS = {split: f"{split}_official.txt" for split in ("train", "val", "test")}
+EVA_X_SHA256 = {  # the same files as Medical MAE's
+    "train_official.txt": "60cc170f312a2301e5c9a8860fe36437e0ee632b4da8a890b855a669fe3069f4",
+    "val_official.txt": "4ea551a628d287bbe19f474408975acfbee98437245956531101cbdab5c4c090",
+    "test_official.txt": "7fa6a1865c16b416ed0cd96954fbbb3945f8ea20c39c22521e068859cda4c7cf",
+}
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 DOWNLOAD = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 COLUMNS = (
@@ -26,8 +32,6 @@ COLUMNS = (
     "View Position",
 )
 NO_FINDING = "No Finding"
-MAX_AGE = 120.0
-YEARS = {"Y": 1.0, "M": 1 / 12, "D": 1 / 365.25, "": 1.0}
 FINDING_OF_BOX = {"Infiltrate": "Infiltration"}
 BOX_PIXELS = 1024  # boxes are in pixels of the published 1024 x 1024 files
 VALIDATION_SHARE = 11212 / 86524  # of the official train_val films, as in the lists of EVA-X
@@ -100,6 +104,16 @@ def official_splits(raw_dir: Path, entries: dict[str, Entry], refusals: list[Ref
     }
 
 
+def check_eva_x_list(path: Path) -> None:
+    """Refuse a list under the name of one of EVA-X's that is not it; the ends of lines may differ."""
+    found = hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+    if found != EVA_X_SHA256[path.name]:
+        raise ValueError(
+            f"{path} is not EVA-X's list: its sha256 is {found[:12]}..., not {EVA_X_SHA256[path.name][:12]}...; get it "
+            "again, or remove the three *_official.txt (lists of your own are splits/train.txt, val.txt and test.txt)"
+        )
+
+
 def _train_or_val(patient_id: str) -> str:
     return "val" if patient_draw(SALT, patient_id) < VALIDATION_SHARE else "train"
 
@@ -115,16 +129,7 @@ def _entry(name: str, labels: str, follow_up: str, patient: str, age: str, sex: 
     unknown = sorted(findings - set(CXR14))
     if unknown:
         return Refusal(name, "unknown_finding", "|".join(unknown))
-    return Entry(name, findings, follow_up, str(int(patient)), _years(age), sex, view)
-
-
-def _years(age: str) -> float:
-    """Age in years: "58", or "058Y", "013M", "002D" in the first edition; NaN when it cannot be right."""
-    match = re.fullmatch(r"(\d+)([YMD]?)", age, re.ASCII)
-    if match is None:
-        return math.nan
-    years = int(match[1]) * YEARS[match[2]]
-    return years if years <= MAX_AGE else math.nan
+    return Entry(name, findings, follow_up, str(int(patient)), years(age), sex, view)
 
 
 def _box(label: str, x: float, y: float, width: float, height: float) -> Box:

@@ -18,7 +18,8 @@ TRAIN_SHARE, VAL_SHARE = 0.7, 0.1
 class PhantomSource(Source):
     """Films drawn on demand: each is a function of the seed, its number and the size alone.
 
-    Films of a patient show the same anatomy; patients keep to one split (70 % train, 10 % val, 20 % test).
+    Films of a patient show the same anatomy; patients keep to one split (70 % train, 10 % val, 20 % test). `contrast`
+    multiplies the density of lesions: 1 is as faint as findings on real films are.
     """
 
     name: ClassVar[str] = "phantom"
@@ -26,7 +27,9 @@ class PhantomSource(Source):
     share: ClassVar[Literal["public", "credentialed"]] = "public"
     findings: ClassVar[tuple[str, ...]] = FINDINGS
 
-    def __init__(self, num_films: int = 2000, seed: int = 0, size: int = 224, films_per_patient: int = 2) -> None:
+    def __init__(
+        self, num_films: int = 2000, seed: int = 0, size: int = 224, films_per_patient: int = 2, contrast: float = 1.0
+    ) -> None:
         for key, value, least in (
             ("num_films", num_films, 1),
             ("seed", seed, 0),
@@ -35,7 +38,10 @@ class PhantomSource(Source):
         ):
             if value < least:
                 raise ValueError(f"phantom: {key} is {value}, it must be at least {least}")
+        if contrast <= 0:
+            raise ValueError(f"phantom: contrast is {contrast}, it must be above 0")
         self.num_films = num_films
+        self.contrast = contrast
         self.seed = seed
         self.size = size
         self.films_per_patient = films_per_patient
@@ -46,11 +52,12 @@ class PhantomSource(Source):
 
     def read(self, film: Film) -> Pixels:
         """Render a film of this source's table, with the masks `lungs` and `lesions`."""
-        return render(self._plan(int(film.image_id.removeprefix(PREFIX))), self.size)
+        return render(self._plan(int(film.image_id.removeprefix(PREFIX))), self.size, self.contrast)
 
     def fingerprint(self) -> str:
         """Digest of version and parameters."""
         settings = [self.version, self.num_films, self.seed, self.size, self.films_per_patient]
+        settings += [str(self.contrast)] if self.contrast != 1 else []
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
     def _plan(self, index: int) -> FilmPlan:

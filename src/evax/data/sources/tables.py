@@ -4,6 +4,8 @@ import csv
 import gzip
 import hashlib
 import io
+import math
+import re
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +20,8 @@ LABELS = {
     **dict.fromkeys(("-1.0", "-1"), UNCERTAIN),
     "": NOT_MENTIONED,
 }
+MAX_AGE = 120.0
+YEARS = {"Y": 1.0, "W": 7 / 365.25, "M": 1 / 12, "D": 1 / 365.25, "": 1.0}
 FORMER_NAMES = {"Lung Opacity": "Airspace Opacity"}  # in first editions of CheXpert's labeller
 
 
@@ -29,7 +33,7 @@ def read_rows(
     `aliases` gives the former name of a column. Raises ValueError where a column is absent or the file is damaged.
     """
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             reader = csv.DictReader(file)
             header = reader.fieldnames or ()
             names = {column: column if column in header else (aliases or {}).get(column, column) for column in columns}
@@ -47,6 +51,15 @@ def read_labels(row: Mapping[str, str], findings: Sequence[str]) -> tuple[int, .
     labels = [LABELS.get(row[finding]) for finding in findings]
     known = tuple(label for label in labels if label is not None)
     return known if len(known) == len(labels) else None
+
+
+def years(age: str) -> float:
+    """Age in years: "58" or "58.5", or "058Y", "013M", "002D" as in DICOM; NaN when it cannot be right."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([YWMD]?)", age, re.ASCII)
+    if match is None:
+        return math.nan
+    found = float(match[1]) * YEARS[match[2]]
+    return found if found <= MAX_AGE else math.nan
 
 
 def digest_of(folder: Path, names: Iterable[str], settings: str = "") -> str:
@@ -76,6 +89,7 @@ def once(refusals: Iterable[Refusal]) -> list[Refusal]:
     return list(first.values())
 
 
-def _opened(path: Path) -> io.TextIOWrapper:
+def opened(path: Path) -> io.TextIOWrapper:
+    """A table as text, unpacked where its name ends in .gz."""
     content = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115, closed with the wrapper
     return io.TextIOWrapper(content, encoding="utf-8-sig", errors="replace", newline="")

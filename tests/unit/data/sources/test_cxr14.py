@@ -1,4 +1,6 @@
 import gzip
+import hashlib
+import re
 import shutil
 
 import numpy as np
@@ -7,6 +9,9 @@ from cxr14_tree import FAULTS, Tree, good_tree, grey, plant_faults
 
 from evax.data.findings import CXR14
 from evax.data.leakage import crossing
+from evax.data.pack import Pack
+from evax.data.prepare import prepare
+from evax.data.sources import cxr14_tables
 from evax.data.sources.cxr14 import ChestXray14Source
 from evax.data.sources.cxr14_tables import official_splits, read_boxes, read_entries
 
@@ -134,6 +139,86 @@ def test_fingerprint_follows_the_tables(tmp_path):
     assert ChestXray14Source(tree.write()).fingerprint() == before
     tree.test.pop()
     assert ChestXray14Source(tree.write()).fingerprint() != before
+
+
+def eva_x_lists(tree, monkeypatch, end="\n"):
+    """The three lists of EVA-X's form for the films of a tree, whose hashes the source is made to expect."""
+    parts = {"train": tree.train_val[:-2], "val": tree.train_val[-2:], "test": tree.test}
+    digests = {}
+    for split, names in parts.items():
+        lines = [f"{name} {' '.join('0' * 14)}" for name in names]
+        digests[f"{split}_official.txt"] = hashlib.sha256(("\n".join(lines) + "\n").encode()).hexdigest()
+        (tree.root / f"{split}_official.txt").write_bytes((end.join(lines) + end).encode())
+    monkeypatch.setattr(cxr14_tables, "EVA_X_SHA256", digests)
+    return parts
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lists_of_eva_x_are_the_official_scheme(end, tmp_path, monkeypatch):
+    tree = good_tree(tmp_path / "raw")
+    tree.write()
+    parts = eva_x_lists(tree, monkeypatch, end)
+    (tree.root / "train_val_list.txt").unlink()
+    (tree.root / "test_list.txt").unlink()
+    source = ChestXray14Source(tree.root)
+    films, refusals = source.films()
+    assert not refusals
+    assert {film.image_id: film.splits["official"] for film in films} == {
+        name: split for split, names in parts.items() for name in names
+    }
+    assert source.drawn == {}
+
+
+def test_the_manifest_tells_which_lists_were_read(tmp_path, monkeypatch):
+    tree = good_tree(tmp_path / "raw")
+    prepare(ChestXray14Source(tree.write()), tmp_path / "drawn", size=64, workers=0)
+    assert "drawn by patient" in Pack(tmp_path / "drawn").manifest.provenance["train_val_list.txt"]
+    eva_x_lists(tree, monkeypatch)
+    prepare(ChestXray14Source(tree.root), tmp_path / "listed", size=64, workers=0)
+    told = Pack(tmp_path / "listed").manifest.provenance
+    assert set(told) == {"train_official.txt", "val_official.txt", "test_official.txt"}
+    assert all(re.fullmatch("EVA-X's list, sha256 [0-9a-f]{64}", text) for text in told.values())
+
+
+def test_another_list_under_the_name_of_eva_x_is_refused(tmp_path, monkeypatch):
+    tree = good_tree(tmp_path)
+    tree.write()
+    eva_x_lists(tree, monkeypatch)
+    with (tmp_path / "val_official.txt").open("a") as file:
+        file.write("00001000_000.png 0\n")
+    with pytest.raises(
+        ValueError, match=r"val_official\.txt is not EVA-X's list: its sha256 is \w{12}\.\.\."
+    ) as caught:
+        ChestXray14Source(tmp_path).films()
+    assert "\n" not in str(caught.value)
+
+
+def test_lists_of_eva_x_come_as_three(tmp_path, monkeypatch):
+    tree = good_tree(tmp_path)
+    tree.write()
+    eva_x_lists(tree, monkeypatch)
+    (tmp_path / "test_official.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks test_official\.txt"):
+        ChestXray14Source(tmp_path).films()
+
+
+@pytest.mark.data
+def test_real_lists_of_eva_x(shared_data, tmp_path):
+    for split in ("train", "val", "test"):
+        with gzip.open(shared_data / f"nih_metadata/{split}_official.txt.gz") as packed:
+            (tmp_path / f"{split}_official.txt").write_bytes(packed.read())
+    for name in ("Data_Entry_2017_v2020.csv", "BBox_List_2017.csv", "images"):
+        (tmp_path / name).symlink_to(shared_data / "nih_cxr14_sample" / name)
+    source = ChestXray14Source(tmp_path)
+    films, refusals = source.films()
+    splits = [film.splits["official"] for film in films]
+    assert not refusals
+    assert [splits.count(split) for split in ("train", "val", "test")] == [595, 123, 130]
+    entries = read_entries(shared_data / "nih_metadata/Data_Entry_2017_v2020.csv.gz", [])
+    members = cxr14_tables.read_splits(tmp_path, cxr14_tables.EVA_X_LISTS, entries, [])
+    found = list(members.values())
+    assert [found.count(split) for split in ("train", "val", "test")] == [75_312, 11_212, 25_596]
+    assert not crossing([entries[name].patient_id for name in members], found)
 
 
 @pytest.mark.data
