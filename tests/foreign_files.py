@@ -1,9 +1,11 @@
 """Key sets and shapes of published weight files that are not EVA-X's, written from their documentation."""
 
+import re
 from argparse import Namespace
 from typing import Any
 
 import torch
+import torchvision
 from torch import Tensor
 
 Shapes = dict[str, tuple[int, ...]]
@@ -138,3 +140,85 @@ def eva_clip_fused(width: int, depth: int, hidden: int, projection: int, num_slo
 def text_tower() -> Shapes:
     blocks = affine("text.transformer.resblocks.0.attn.out_proj", 512, 512)
     return blocks | {"text.positional_embedding": (77, 512), "logit_scale": ()}
+
+
+def torchvision_cnn(name: str) -> Shapes:
+    """resnet50 or densenet121 as torchvision names it, with classifier."""
+    with torch.device("meta"):
+        return {key: tuple(tensor.shape) for key, tensor in getattr(torchvision.models, name)().state_dict().items()}
+
+
+def uncounted(shapes: Shapes) -> Shapes:
+    """As files were before BatchNorm counted its batches."""
+    return {name: shape for name, shape in shapes.items() if not name.endswith("num_batches_tracked")}
+
+
+def old_densenet() -> Shapes:
+    """densenet121-a639ec97.pth: dots inside the names of dense layers, no counts."""
+    shapes = uncounted(torchvision_cnn("densenet121"))
+    return {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): shape for name, shape in shapes.items()}
+
+
+def moco(shapes: Shapes) -> Shapes:
+    """MoCo's two encoders with their MLP in place of the classifier, and its queue."""
+    last = [name for name in shapes if name.startswith(("fc.", "classifier."))]
+    encoder = {name: shape for name, shape in shapes.items() if name not in last}
+    stem = last[0].partition(".")[0]
+    encoder |= affine(f"{stem}.0", 2048, 2048) | affine(f"{stem}.2", 2048, 128)
+    queue = {"module.queue": (128, 65536), "module.queue_ptr": (1,)}
+    return under("module.encoder_q.", encoder) | under("module.encoder_k.", encoder) | queue
+
+
+def mgca_resnet() -> Shapes:
+    """State dict of MGCA's resnet_50.ckpt (cut short outside the image encoder)."""
+    trunk = {n: shape for n, shape in torchvision_cnn("resnet50").items() if not n.startswith("fc.")}
+    return under("img_encoder_q.model.", trunk) | {n: s for n, s in mgca(768).items() if ".model." not in n}
+
+
+def biovil() -> Shapes:
+    """biovil_image_resnet50_proj_size_128.pt: a ResNet-50 with its unused classifier, and a projector."""
+    projector = {"projector.model.0.weight": (128, 2048, 1, 1), "projector.model.3.weight": (128, 128, 1, 1)}
+    return under("encoder.encoder.", torchvision_cnn("resnet50")) | projector
+
+
+def medklip() -> Shapes:
+    """MedKLIP's numbered trunk without layer4, and a part of what reads it."""
+    numbers = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6"}
+    trunk = {}
+    for name, shape in torchvision_cnn("resnet50").items():
+        stage, _, rest = name.partition(".")
+        if stage in numbers:
+            trunk[f"module.res_features.{numbers[stage]}.{rest}"] = shape
+    return trunk | affine("module.res_l1", 1024, 1024) | {"module.disease_book": (75, 256)}
+
+
+def medical_mae_densenet() -> Shapes:
+    """The encoder of a U-Net of segmentation-models, without classifier, and a part of the decoder."""
+    trunk = {n: shape for n, shape in torchvision_cnn("densenet121").items() if not n.startswith("classifier.")}
+    head = {"model.segmentation_head.0.weight": (3, 16, 3, 3), "model.segmentation_head.0.bias": (3,)}
+    return under("model.encoder.", trunk) | {"model.decoder.blocks.0.conv1.0.weight": (256, 2048, 3, 3)} | head
+
+
+def torchxrayvision_densenet() -> Shapes:
+    """Its state dict: one channel, 18 findings, operating thresholds."""
+    shapes = torchvision_cnn("densenet121") | {"features.conv0.weight": (64, 1, 7, 7), "op_threshs": (18,)}
+    return shapes | affine("classifier", 1024, 18)
+
+
+def selfmedmae(width: int, depth: int = 12) -> Shapes:
+    """Encoder and decoder with their fixed positions beside them."""
+    encoder = {name: shape for name, shape in vit(width, depth).items() if name != "pos_embed"}
+    positions = {"encoder_pos_embed": (1, 197, width), "decoder_pos_embed": (1, 197, 512)}
+    return under("encoder.", encoder) | positions | under("decoder.", vit_blocks(512, 1)) | {"mask_token": (1, 1, 512)}
+
+
+def dinov2(width: int, depth: int, patch_size: int, num_slots: int, chunks: int = 1) -> Shapes:
+    """A DINOv2 ViT with LayerScale; in `chunks` of blocks, whose layers keep their own number."""
+    shapes = stem(width, patch_size, num_slots) | {"mask_token": (1, width)}
+    for name, shape in vit_blocks(width, depth).items():
+        number = int(name.split(".")[1])
+        place = f"blocks.{number // (depth // chunks)}.{number}." if chunks > 1 else f"blocks.{number}."
+        shapes[name.replace(f"blocks.{number}.", place)] = shape
+        if name.endswith("norm1.weight"):
+            shapes |= {f"{place}ls1.gamma": (width,), f"{place}ls2.gamma": (width,)}
+    return shapes

@@ -110,7 +110,7 @@ def create_backbone(
     gradient_checkpointing: bool = False,
     initialise: Literal["finetuning", "pretraining"] = "finetuning",
 ) -> EvaX | Foreign:
-    """A backbone without classifier: `eva_x_tiny`, `eva_x_small`, `eva_x_base`, or a ViT or EVA by its timm name.
+    """A backbone without classifier: `eva_x_tiny`, `eva_x_small`, `eva_x_base`, or a ViT, EVA or CNN by its timm name.
 
     `image_size` is the size of the learned position table (pixels); EVA-X also takes other sizes. `weights`
     is a run directory or a file in any known layout (`weights_key` names its container where there are several),

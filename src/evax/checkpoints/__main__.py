@@ -18,7 +18,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m evax.checkpoints", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     about = commands.add_parser("inspect", help="say what a file is, which backbone it fits and what would load")
-    export = commands.add_parser("export", help="write a run's or file's backbone as safetensors and JSON")
+    export = commands.add_parser(
+        "export", help="write a run's or file's backbone, or classifier, as safetensors and JSON"
+    )
     for command in (about, export):
         command.add_argument("source", type=Path, metavar="RUN_OR_FILE", help="run directory or file in any layout")
         command.add_argument("--backbone", help="name for evax.create_backbone (default: the one that fits)")

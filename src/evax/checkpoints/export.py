@@ -1,10 +1,12 @@
 """What is known about the weights of a run or file, for the `.json` beside an export."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from evax.checkpoints.classifiers import Described
 from evax.checkpoints.weight_files import CHECKPOINTS, CONFIG, Content
 from evax.data.normalisation import Normalisation
 
@@ -22,12 +24,21 @@ def read_config(run_dir: Path) -> dict[str, Any]:
 
 
 def export_meta(
-    content: Content, architecture: dict[str, Any], normalisation: Normalisation | None, config: dict[str, Any]
+    content: Content,
+    architecture: dict[str, Any],
+    normalisation: Normalisation | None,
+    config: dict[str, Any],
+    classifier: Described | None = None,
 ) -> dict[str, Any]:
-    """Architecture, preprocessing of [0, 1] images, tokenizer and step; null where the file does not tell."""
-    known = normalisation and {"mean": list(normalisation.mean), "std": list(normalisation.std)}
+    """Architecture, preprocessing of [0, 1] images, tokenizer and step; null where the file does not tell.
+
+    Of a classifier also its classes, their loss, and the way from a film to what the backbone sees.
+    """
+    known: dict[str, Any] | None = normalisation and {"mean": list(normalisation.mean), "std": list(normalisation.std)}
+    if classifier is not None:
+        known = (known or {}) | asdict(classifier.view)
     beside = content.beside
-    return {
+    return (classifier.to_json() if classifier is not None else {}) | {
         "architecture": architecture,
         "preprocessing": known,
         "tokenizer": _without_folders(config.get("tokenizer", beside.get("tokenizer"))),

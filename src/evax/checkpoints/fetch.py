@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from evax.checkpoints.published import PUBLISHED, Published
+from evax.checkpoints.published import PUBLISHED, Published, where_to_get
 from evax.data.atomic import replacing, sha256_of
 from evax.hints import nearest
 
@@ -47,8 +47,7 @@ def fetch(entry: Published, folder: Path) -> Path:
         _check_present(target, entry.sha256)
         log.info("%s is there already", target)
     elif entry.url is None:
-        by_hand = f"open {entry.page}, follow {entry.manual}, and put {entry.file} into {folder}"
-        raise FetchError(f"{entry.name} has no direct address: {by_hand}")
+        raise FetchError(f"{entry.name} has no direct address: {where_to_get(entry, str(folder))}")
     else:
         digest = download(entry.url, target, entry.sha256)
         log.info("wrote %s, sha256 %s%s", target, digest, "" if entry.sha256 else " (none is published to compare)")

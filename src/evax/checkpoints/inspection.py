@@ -36,14 +36,13 @@ def image_size_of(tensors: Mapping[str, Tensor]) -> int | None:
 def find_fits(weights: Weights, build: Build) -> list[Fit]:
     """Published backbones that take the file, those without resampling and of its image size first.
 
-    One entry for each backbone, if possible one of the file's layout.
+    One entry for each backbone, if possible one of the file's layout; a CNN's must be of its layout.
     """
-    if KERNEL not in weights.tensors:
-        return []
-    size, width = image_size_of(weights.tensors) or 0, weights.tensors[KERNEL].shape[0]
+    size = image_size_of(weights.tensors) or 0
+    width = weights.tensors[KERNEL].shape[0] if KERNEL in weights.tensors else None
     entries: dict[str, Published] = {}
     for entry in sorted(PUBLISHED, key=lambda entry: entry.layout != weights.layout):
-        if entry.width == width:
+        if entry.width == width or (width is None and entry.layout == weights.layout):
             entries.setdefault(entry.backbone, entry)
     fits = []
     for entry in entries.values():

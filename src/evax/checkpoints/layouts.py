@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from evax.data.normalisation import CLIP, HALF, Normalisation
+from evax.data.normalisation import CLIP, HALF, IMAGENET, UNIT, Normalisation
 
 CONTAINERS = (
     "model_ema",
@@ -27,7 +27,8 @@ class Layout(NamedTuple):
 
     A file has the layout if some name starts with `signature`. Names outside `prefix` are left out, and those that
     start with `drop` behind it; of the rest, the first rule of `rename` whose pattern is found is applied.
-    `normalisation` is that of all published files in the layout, None where they differ or names do not tell.
+    `normalisation` is that of all published files in the layout, None where they differ or names do not tell. Names
+    of the model that start with `absent` may be missing from a file: what its authors cut off.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Layout(NamedTuple):
     drop: str = r"(?!)"  # matches nothing
     rename: tuple[tuple[str, str], ...] = ()
     normalisation: Normalisation | None = None
+    absent: str = r"(?!)"
 
 
 # Rotary tables are functions of the grid and are computed; timm's mixed `rope.freqs` are weights.
@@ -49,6 +51,8 @@ SPLIT = (
     (r"\.mlp\.w3\.", ".mlp.fc2."),
     (r"\.mlp\.ffn_ln\.", ".mlp.norm."),
 )
+CLASSIFIER = r"(fc|classifier)\."  # of torchvision's CNNs, whose old files have not counted batches
+COUNTS = r".*\.num_batches_tracked$"
 
 LAYOUTS = (
     Layout("evax task", signature=r"backbone\.", prefix="backbone."),
@@ -57,6 +61,48 @@ LAYOUTS = (
         signature=r"img_encoder_q\.model\.patch_embed\.",
         prefix="img_encoder_q.model.",
         normalisation=HALF,
+    ),
+    Layout(
+        "MGCA ResNet",
+        signature=r"img_encoder_q\.model\.conv1\.",
+        prefix="img_encoder_q.model.",
+        drop=CLASSIFIER,
+        normalisation=HALF,
+    ),
+    Layout(
+        "BioViL",  # BioViL-T's too, of which only the trunk is taken
+        signature=r"encoder\.encoder\.conv1\.",
+        prefix="encoder.encoder.",
+        drop=CLASSIFIER,
+        normalisation=UNIT,
+    ),
+    Layout(
+        "MedKLIP",  # a ResNet-50 cut behind its third stage
+        signature=r"res_features\.0\.",
+        prefix="res_features.",
+        rename=(
+            (r"^0\.", "conv1."),
+            (r"^1\.", "bn1."),
+            (r"^4\.", "layer1."),
+            (r"^5\.", "layer2."),
+            (r"^6\.", "layer3."),
+        ),
+        normalisation=IMAGENET,
+        absent=r"layer4\.",
+    ),
+    Layout("MoCo", signature=r"encoder_q\.", prefix="encoder_q.", drop=CLASSIFIER),
+    Layout("Medical MAE DenseNet", signature=r"model\.encoder\.features\.", prefix="model.encoder."),
+    Layout(
+        "SelfMedMAE",  # its fixed positions stand beside the encoder
+        signature=r"encoder\.blocks\.",
+        drop=r"(?!encoder\.|encoder_pos_embed$)",
+        rename=((r"^encoder\.", ""), (r"^encoder_pos_embed$", "pos_embed")),
+    ),
+    Layout(
+        "DINOv2 in chunks",  # XRay-DINO
+        signature=r"blocks\.\d+\.\d+\.",
+        drop=r"mask_token$",
+        rename=((r"^blocks\.\d+\.(\d+)\.", r"blocks.\1."),),
     ),
     Layout(
         "OpenCLIP trunk",  # a timm model in OpenCLIP's frame: BiomedCLIP, copies of EVA-CLIP
@@ -96,6 +142,14 @@ LAYOUTS = (
     Layout("MAE", signature=r"decoder_embed\.", drop=r"decoder_|mask_token$"),  # the mask token is the decoder's
     Layout("timm Eva", signature=r"blocks\.0\.attn\.(q_bias|q_proj\.)", drop=ROTARY_TABLES_AND_MIM_HEAD),
     Layout("timm ViT", signature=r"blocks\.0\.attn\.qkv\."),
+    Layout("ResNet", signature=r"layer1\.0\.conv1\.", drop=CLASSIFIER, absent=COUNTS),  # of torchvision and timm
+    Layout(
+        "DenseNet",  # of torchvision and timm; names with a dot are older
+        signature=r"features\.denseblock1\.",
+        drop=rf"{CLASSIFIER}|op_threshs$",  # torchxrayvision's thresholds
+        rename=((r"(\.denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),),
+        absent=COUNTS,
+    ),
 )
 AS_NAMED = Layout("as named by the model", signature="")
 

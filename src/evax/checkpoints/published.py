@@ -1,10 +1,24 @@
 """Published weights: what they are, where they lie, and under which licence; the only place with addresses."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from evax.data.normalisation import CLIP, CXR14, HALF, IMAGENET, MERGED520K, Normalisation
+from evax.checkpoints.errors import WeightsError
+from evax.data.normalisation import (
+    CLIP,
+    CXR14,
+    HALF,
+    IMAGENET,
+    MERGED520K,
+    RAD_DINO,
+    SELFMEDMAE,
+    TORCHXRAYVISION,
+    UNIT,
+    Normalisation,
+)
 
 HUB = "https://huggingface.co"
+RUN_PARTS = ("best.ckpt", "checkpoints")  # one of them tells a run directory
 
 
 class Published(NamedTuple):
@@ -63,19 +77,43 @@ def _eva_clip(name: str, what: str, width: int, backbone: str, file: str, image_
     )
 
 
-def _medical_mae(name: str, what: str, width: int, backbone: str, file: str) -> Published:
-    page = "https://github.com/lambert-x/medical_mae"
+def _medical_mae(
+    name: str,
+    what: str,
+    width: int,
+    backbone: str,
+    file: str,
+    layout: str = "MAE",
+    normalisation: Normalisation = CXR14,
+) -> Published:
+    """Files of the table in Medical MAE's README, which links all that its paper compares."""
     return Published(
         name=name,
         what=what,
         backbone=backbone,
         width=width,
-        layout="MAE",
-        normalisation=CXR14,
+        layout=layout,
+        normalisation=normalisation,
         file=file,
         licence="Apache-2.0",
-        page=page,
+        page="https://github.com/lambert-x/medical_mae",
         manual="the Google Drive link in its README",
+    )
+
+
+def _torchvision(name: str, what: str, width: int, backbone: str, layout: str, file: str, sha256: str) -> Published:
+    return Published(
+        name=name,
+        what=f"{what}, ImageNet-1k with labels",
+        backbone=backbone,
+        width=width,
+        layout=layout,
+        normalisation=IMAGENET,
+        file=file,
+        licence="BSD-3-Clause",
+        page="https://pytorch.org/vision/stable/models.html",
+        url=f"https://download.pytorch.org/models/{file}",
+        sha256=sha256,
     )
 
 
@@ -175,4 +213,159 @@ PUBLISHED = (
         licence="MIT",
         **_on_hub("Yuxin-CV/EVA-02", "eva02/pt/eva02_S_pt_in21k_p14.pt"),
     ),
+    _torchvision(
+        "resnet50_imagenet", "ResNet-50", 2048, "resnet50", "ResNet", "resnet50-19c8e357.pth", sha256="19c8e357"
+    ),
+    _medical_mae(
+        "resnet50_mocov2",
+        "ResNet-50, MoCo v2 on ImageNet",
+        2048,
+        "resnet50",
+        "resnet50_imagenet_mocov2.pth",
+        layout="ResNet",
+        normalisation=IMAGENET,
+    ),
+    Published(
+        name="resnet50_mgca",
+        what="MGCA ResNet-50, image-report alignment on MIMIC-CXR",
+        backbone="resnet50",
+        width=2048,
+        layout="MGCA ResNet",
+        normalisation=HALF,
+        file="resnet_50.ckpt",
+        licence="not stated by its repository",
+        page="https://github.com/HKU-MedAI/MGCA",
+        manual="the Google Drive folder in its README",
+    ),
+    Published(
+        name="resnet50_biovil",
+        what="BioViL ResNet-50, image-report alignment on MIMIC-CXR",
+        backbone="resnet50",
+        width=2048,
+        layout="BioViL",
+        normalisation=UNIT,
+        licence="MIT",
+        **_on_hub("microsoft/BiomedVLP-CXR-BERT-specialized", "biovil_image_resnet50_proj_size_128.pt"),
+    ),
+    Published(
+        name="resnet50_medklip",
+        what="MedKLIP ResNet-50 without its last stage, image-report alignment on MIMIC-CXR",
+        backbone="resnet50",
+        width=2048,
+        layout="MedKLIP",
+        normalisation=IMAGENET,
+        file="medklip_resnet50.pth",
+        licence="not stated by its repository",
+        page="https://github.com/MediaBrain-SJTU/MedKLIP",
+        manual="the way to its checkpoint (rename it medklip_resnet50.pth)",
+    ),
+    _torchvision(
+        "densenet121_imagenet",
+        "DenseNet-121",
+        1024,
+        "densenet121",
+        "DenseNet",
+        "densenet121-a639ec97.pth",
+        sha256="a639ec97",
+    ),
+    _medical_mae(
+        "densenet121_mocov2",
+        "DenseNet-121, MoCo v2 on CheXpert and ChestX-ray14",
+        1024,
+        "densenet121",
+        "densenet121_CXR_0.3M_mocov2.pth.tar",
+        layout="DenseNet",
+    ),
+    _medical_mae(
+        "densenet121_medical_mae",
+        "Medical MAE DenseNet-121, CheXpert and ChestX-ray14",
+        1024,
+        "densenet121",
+        "densenet121_CXR_0.3M_mae.pth",
+        layout="Medical MAE DenseNet",
+    ),
+    _medical_mae(
+        "mae_s",
+        "MAE ViT-S/16, ImageNet-1k",
+        384,
+        "vit_small_patch16_224",
+        "mae_vit_s.pth",
+        normalisation=IMAGENET,
+    )._replace(manual="the Google Drive link in its README (rename it mae_vit_s.pth)"),
+    Published(
+        name="selfmedmae_b",
+        what="SelfMedMAE ViT-B/16, ChestX-ray14",
+        backbone="vit_base_patch16_224",
+        width=768,
+        layout="SelfMedMAE",
+        normalisation=SELFMEDMAE,
+        file="selfmedmae_vit_b.pth.tar",
+        licence="not stated by its repository",
+        page="https://github.com/cvlab-stonybrook/SelfMedMAE",
+        manual="its pre-training (it links no weights of chest X-rays; call yours selfmedmae_vit_b.pth.tar)",
+    ),
+    Published(
+        name="rad_dino",
+        what="RAD-DINO ViT-B/14, DINOv2 on chest X-rays",
+        backbone="vit_base_patch14_dinov2",
+        width=768,
+        layout="timm ViT",
+        normalisation=RAD_DINO,
+        licence="MIT",
+        image_size=518,
+        **_on_hub("microsoft/rad-dino", "backbone_compatible.safetensors", file="rad_dino.safetensors"),
+    ),
+    Published(
+        name="xray_dino",
+        what="XRay-DINO ViT-L/16, DINOv2 on chest X-rays",
+        backbone="vit_large_patch14_dinov2",
+        width=1024,
+        layout="DINOv2 in chunks",
+        normalisation=IMAGENET,
+        file="xray_dino_vitl16_pretrained-ad31c2b0.pth",
+        licence="FAIR non-commercial",
+        page="https://github.com/facebookresearch/dinov2",
+        manual="the request form that its README links",
+        sha256="ad31c2b0",
+        image_size=512,
+    ),
+    Published(
+        name="densenet121_xrv",
+        what="torchxrayvision DenseNet-121, seven data sets with labels",
+        backbone="densenet121",
+        width=1024,
+        layout="DenseNet",
+        normalisation=TORCHXRAYVISION,
+        file="densenet121_xrv.pt",
+        licence="Apache-2.0",
+        page="https://github.com/mlmed/torchxrayvision",
+        manual="its package, which reads its files by running code: import torchxrayvision, torch; "
+        "torch.save(torchxrayvision.models.DenseNet(weights='densenet121-res224-all').state_dict(), "
+        "'densenet121_xrv.pt')",
+    ),
 )
+
+
+def published_file(weights: str | Path, name: str | None) -> Path:
+    """What `weights` means where the weights called `name` are meant: their file, if it is the folder of it.
+
+    Raises WeightsError that says where to get them, where there is nothing at all.
+    """
+    path = Path(weights)
+    entry = next((entry for entry in PUBLISHED if entry.name == name), None)
+    if entry is None:
+        return path
+    if (path / entry.file).is_file():
+        return path / entry.file
+    if not path.exists() or (path.is_dir() and not any((path / part).exists() for part in RUN_PARTS)):
+        raise WeightsError(f"weights={path}: there is no {entry.file}; {where_to_get(entry, str(path))}")
+    return path
+
+
+def where_to_get(entry: Published, folder: str) -> str:
+    """How people come by the file of published weights, to lie in `folder`."""
+    return (
+        f"`python -m evax.checkpoints fetch {entry.name} --to {folder}`"
+        if entry.url
+        else f"open {entry.page}, follow {entry.manual}, and put {entry.file} into {folder}"
+    )

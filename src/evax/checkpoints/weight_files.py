@@ -13,7 +13,8 @@ from torch import Tensor
 
 from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.files import CheckpointReadError, find_damage, load_plain, newest_valid
-from evax.checkpoints.layouts import CONTAINERS, translate
+from evax.checkpoints.layouts import CONTAINERS, Layout, translate
+from evax.checkpoints.lora import merged
 from evax.data.atomic import sha256_of
 from evax.data.normalisation import Normalisation
 
@@ -40,6 +41,7 @@ class Weights(NamedTuple):
     container: str
     layout: str
     normalisation: Normalisation | None = None  # of images, where the file or its layout tells
+    absent: str = Layout.absent  # names of the model that files of the layout may lack
 
 
 def read_weights(path: str | Path, *, key: str | None = None) -> Weights:
@@ -63,11 +65,11 @@ def read_content(path: str | Path, *, key: str | None = None) -> Content:
 
 
 def under_timm_names(content: Content) -> Weights:
-    """The tensors that belong to an image encoder, renamed, in float32."""
-    kept, dropped, layout = translate(content.tensors)
+    """The tensors that belong to an image encoder, adapters merged, renamed, in float32."""
+    kept, dropped, layout = translate(merged(content.tensors))
     tensors = {n: t.float() if t.is_floating_point() else t for n, t in kept.items()}
     normalisation = recorded_normalisation(content.beside) or layout.normalisation
-    return Weights(content.file, tensors, dropped, content.container, layout.name, normalisation)
+    return Weights(content.file, tensors, dropped, content.container, layout.name, normalisation, layout.absent)
 
 
 def quote(names: tuple[str, ...] | list[str]) -> str:

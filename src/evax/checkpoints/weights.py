@@ -1,6 +1,7 @@
 """Weights in and out of a backbone: files in any declared layout, our checkpoints and exports."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt
@@ -24,6 +25,7 @@ __all__ = ["LoadReport", "WeightsError", "export_weights", "load_weights"]
 
 Tensors = dict[str, Tensor]
 TABLE, KERNEL = "pos_embed", "patch_embed.proj.weight"
+STEMS = ("conv1.weight", "features.conv0.weight")  # first kernels of ResNet and DenseNet
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,13 @@ class LoadReport:
 
 
 def load_weights(model: nn.Module, path: str | Path, *, key: str | None = None) -> LoadReport:
-    """Load a file, or the best checkpoint of a run directory, into a ViT or Eva (EvaX or any of timm's) in place.
+    """Load a file, or the best checkpoint of a run directory, into a ViT, Eva or CNN (EvaX or any of timm's) in place.
 
     The layout is recognised by its names (`layouts.LAYOUTS`), half precision becomes float32, and weights of
     another patch grid or patch size are resampled. The file's final LayerNorm `norm` becomes `fc_norm` where the
     model averages tokens and has no `norm`. `key` names the container in place of the usual order.
-    Raises WeightsError for whatever is not declared; only the mask token and a classifier may be missing or
-    left over.
+    Raises WeightsError for whatever is not declared; only the mask token, a classifier, and what a layout declares
+    as `absent` may be missing, and only the first two left over.
     """
     return fill(model, read_weights(path, key=key))
 
@@ -78,12 +80,15 @@ def fit_weights(model: nn.Module, weights: Weights) -> tuple[Tensors, LoadReport
     tensors, replaced = _fit_names(weights.tensors, own)
     tensors, resized = _resize(weights.file, tensors, model, own)
     report = _compare(weights._replace(dropped=weights.dropped + replaced), tensors, resized, own)
-    _check(report, tensors, own)
+    _check(report, weights.absent, tensors, own)
     return {name: tensors[name] for name in report.matched}, report
 
 
-def export_weights(model: nn.Module, path: str | Path, meta: Mapping[str, Any]) -> None:
-    """Write a model's weights as safetensors, and beside it as `.json` `meta` (JSON values) and sha256."""
+def export_weights(model: nn.Module, path: str | Path, meta: Mapping[str, Any], head: Tensors | None = None) -> None:
+    """Write a model's weights as safetensors, and beside it as `.json` `meta` (JSON values) and sha256.
+
+    The tensors of a classifier's `head` go along under "head.", which backbones leave out when they load the file.
+    """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise WeightsError(f"{path}: exports are safetensors; name it {path.with_suffix('.safetensors').name}")
@@ -91,8 +96,9 @@ def export_weights(model: nn.Module, path: str | Path, meta: Mapping[str, Any]) 
         json.dumps(dict(meta))
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{path}: meta must hold JSON values only ({error})") from error
+    tensors = model.state_dict() | {f"head.{name}": tensor for name, tensor in (head or {}).items()}
     with replacing(path) as temporary:
-        save_file({n: t.detach().cpu().contiguous() for n, t in model.state_dict().items()}, temporary)
+        save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, temporary)
         temporary.chmod(0o644)  # safetensors lets only the owner read
     with replacing(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps({**meta, "sha256": sha256_of(path)}, indent=1))
@@ -114,15 +120,20 @@ def _fit_names(tensors: Tensors, own: Tensors) -> tuple[Tensors, tuple[str, ...]
 
 
 def _resize(file: Path, tensors: Tensors, model: nn.Module, own: Tensors) -> tuple[Tensors, tuple[str, ...]]:
-    """The tensors with position table and patch kernel on the model's grid, and which were resampled."""
+    """The tensors with position table and kernels as the model has them, and which were changed.
+
+    The first kernel of a CNN of one channel becomes one of three that computes the same from three equal channels.
+    """
     resized = [n for n in (TABLE, KERNEL) if n in tensors and n in own and tensors[n].shape != own[n].shape]
+    grey = [n for n in STEMS if n in tensors and n in own and (tensors[n].shape[1], own[n].shape[1]) == (1, 3)]
     tensors = dict(tensors)
     if TABLE in resized:
         tensors[TABLE] = _fit_table(file, tensors[TABLE], model)
     if KERNEL in resized and tensors[KERNEL].shape[1] == own[KERNEL].shape[1]:
         height, width = own[KERNEL].shape[2:]
         tensors[KERNEL] = resize_patch_kernel(tensors[KERNEL], (height, width))
-    return tensors, tuple(resized)
+    tensors |= {name: tensors[name].repeat(1, 3, 1, 1) / 3 for name in grey}
+    return tensors, (*resized, *grey)
 
 
 def _fit_table(file: Path, table: Tensor, model: nn.Module) -> Tensor:
@@ -161,13 +172,13 @@ def _compare(weights: Weights, tensors: Tensors, resized: tuple[str, ...], own: 
     )
 
 
-def _check(report: LoadReport, tensors: Tensors, own: Tensors) -> None:
+def _check(report: LoadReport, absent: str, tensors: Tensors, own: Tensors) -> None:
     if not report.matched:
         raise WeightsError(
             f"{report.file}: unknown layout, no name fits the model; container {report.container} holds "
             f"{quote(list(tensors))}; choose the backbone of the file, or another container by weights_key="
         )
-    missing = [name for name in report.missing if not OPTIONAL.match(name)]
+    missing = [name for name in report.missing if not (OPTIONAL.match(name) or re.match(absent, name))]
     if missing or report.unexpected:
         found = [f"{what} {len(n)} ({quote(n)})" for what, n in (("lacks", missing), ("adds", report.unexpected)) if n]
         raise WeightsError(

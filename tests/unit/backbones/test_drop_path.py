@@ -2,7 +2,7 @@ import pytest
 import torch
 from tiny import tiny_backbone
 
-from evax.backbones.drop_path import GlobalDropPath, draw_drop_path, replace_drop_path
+from evax.backbones.drop_path import GlobalDropout, GlobalDropPath, draw_drop_path, replace_drop_path
 from evax.data.keyed_random import Stream, keyed_generator
 
 
@@ -78,3 +78,38 @@ def test_evaluation_ignores_the_draw():
     model = model_with_drops()
     draw_drop_path(model, generator(), 8, slice(0, 8))
     assert torch.equal(model.eval()(torch.ones(3, 2)), torch.ones(3, 2))
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_ranks_drop_the_features_of_the_global_draw(world_size):
+    features, share = torch.ones(8, 16), 8 // world_size
+    dropout = GlobalDropout(0.25, width=16).train()
+    draw_drop_path(dropout, generator(), 8, slice(0, 8))
+    whole = dropout(features)
+    parts = []
+    for rank in range(world_size):
+        rows = slice(rank * share, (rank + 1) * share)
+        draw_drop_path(dropout, generator(), 8, rows)
+        parts.append(dropout(features[rows]))
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=0)
+    assert whole.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
+
+
+def test_features_are_dropped_as_often_as_asked_and_only_in_training():
+    dropout = GlobalDropout(0.2, width=500).train()
+    draw_drop_path(dropout, generator(), 100, slice(0, 100))
+    features = torch.ones(100, 500)
+    assert (dropout(features) == 0).double().mean() == pytest.approx(0.2, abs=0.01)
+    torch.testing.assert_close(dropout.eval()(features), features, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="dropout was drawn for 100 samples, but the batch has 3"):
+        dropout.train()(features[:3])
+
+
+def test_no_dropout_draws_nothing():
+    """The draws of drop path stay what they are."""
+    with_head = torch.nn.Sequential(GlobalDropout(0.0, width=4), model_with_drops()).train()
+    without = model_with_drops()
+    for model in (with_head, without):
+        draw_drop_path(model, generator(), 8, slice(0, 8))
+    for left, right in zip(layers(with_head), layers(without), strict=True):
+        assert torch.equal(left.factors, right.factors)

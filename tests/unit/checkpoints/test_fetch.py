@@ -114,7 +114,7 @@ def test_what_only_people_can_fetch_says_from_where_to_where(tmp_path):
 
 
 def test_a_slip_finds_the_name_that_was_meant():
-    with pytest.raises(FetchError, match=r"did you mean 'eva_x_small'\? \(valid: biomedclip, "):
+    with pytest.raises(FetchError, match=r"eva_x_smal is not known; did you mean 'eva_x_small'\?"):
         published("eva_x_smal")
 
 
