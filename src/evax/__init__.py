@@ -11,8 +11,14 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask t
 
 __version__ = "0.1.0"
 
-_HOME = {"create_backbone": "evax.backbones", "EvaX": "evax.backbones", "Pack": "evax.data.pack"}
-__all__ = ["EvaX", "Pack", "__version__", "create_backbone"]
+_HOME = {
+    "create_backbone": "evax.backbones",
+    "EvaX": "evax.backbones",
+    "Pack": "evax.data.pack",
+    "read_grey": "evax.data.reading",
+    "load_classifier": "evax.predict.loading",
+}
+__all__ = ["EvaX", "Pack", "__version__", "create_backbone", "load_classifier", "read_grey"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """Frozen linear probe: one L2 logistic regression per finding, its strength chosen across patients."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int, Real, Shaped
@@ -12,6 +12,8 @@ from sklearn.model_selection import GroupKFold
 from evax.data.keyed_random import Stream, keyed_generator
 from evax.evaluation.auroc import auroc_per_class, macro
 
+# Features, targets and mask of train films, features of others, settings -> scores of the others, one per setting
+Scorer = Callable[[Any, Any, Any, Any, Sequence[Any]], Iterator[np.ndarray]]
 MAX_ITERATIONS = 20_000  # far beyond what is needed; reaching it raises scikit-learn's ConvergenceWarning
 
 
@@ -29,7 +31,7 @@ class Axes(NamedTuple):
         return standard if self.rotation is None else standard @ self.rotation
 
 
-def fit_axes(features: Float[np.ndarray, "N D"]) -> Axes:
+def fit_axes(features: Float[np.ndarray, "N D"], *, rotate: bool = True) -> Axes:
     """Axes of the train films; a constant feature is centred and left unscaled.
 
     L2-regularised weights lie in the span of the train films, so with more features than films the rotation
@@ -41,7 +43,7 @@ def fit_axes(features: Float[np.ndarray, "N D"]) -> Axes:
     is_constant = deviation <= 1e-10 * np.maximum(np.abs(mean), 1)
     scale = np.where(is_constant, 1.0, deviation)
     num_films, width = features.shape
-    if width <= num_films:
+    if not rotate or width <= num_films:
         return Axes(mean, scale, None)
     _, _, directions = np.linalg.svd((features - mean) / scale, full_matrices=False)
     return Axes(mean, scale, directions.T)
@@ -119,14 +121,29 @@ def patient_folds(
     return splitter.split(patient_ids, groups=patient_ids)
 
 
+def probe_scores(
+    features: Float[np.ndarray, "N D"],
+    targets: Real[np.ndarray, "N C"],
+    is_known: Bool[np.ndarray, "N C"],
+    others: Float[np.ndarray, "M D"],
+    grid: Sequence[float],
+) -> Iterator[Float32[np.ndarray, "M C"]]:
+    """Scores of other films by a `LinearProbe` of every strength; the axes are fitted once."""
+    axes = fit_axes(features)
+    train, held_out = axes.project(features), axes.project(others)
+    for strength in grid:
+        yield fit_hyperplanes(train, targets, is_known, strength).scores(held_out)
+
+
 def out_of_fold_auroc(
     features: Float[np.ndarray, "N D"],
     targets: Real[np.ndarray, "N C"],
     is_known: Bool[np.ndarray, "N C"],
     folds: Sequence[tuple[Int[np.ndarray, "_A"], Int[np.ndarray, "_B"]]],
-    grid: Sequence[float],
+    grid: Sequence[Any],
+    scorer: Scorer = probe_scores,
 ) -> list[float]:
-    """Macro AUROC of the held-out scores, one per strength of the grid, over pairs of films of one fold.
+    """Macro AUROC of the held-out scores, one per setting of the grid, over pairs of films of one fold.
 
     Pairs across folds are left out: they compare two fits, whose offsets follow the prevalence they saw, and
     a film held out from a fold with few positives would then rank high for no merit of its features.
@@ -134,13 +151,11 @@ def out_of_fold_auroc(
     aurocs = np.full((len(grid), len(folds), targets.shape[1]), np.nan)
     pairs = np.empty((len(folds), targets.shape[1]))
     for fold, (fitted, held_out) in enumerate(folds):
-        axes = fit_axes(features[fitted])
-        train, other = axes.project(features[fitted]), axes.project(features[held_out])
+        scores = scorer(features[fitted], targets[fitted], is_known[fitted], features[held_out], grid)
         labels, known = targets[held_out], is_known[held_out]
         pairs[fold] = ((labels == 1) & known).sum(axis=0) * ((labels == 0) & known).sum(axis=0)
-        for position, strength in enumerate(grid):
-            planes = fit_hyperplanes(train, targets[fitted], is_known[fitted], strength)
-            aurocs[position, fold] = auroc_per_class(planes.scores(other), labels, known)
+        for position, values in enumerate(scores):
+            aurocs[position, fold] = auroc_per_class(values, labels, known)
     weight = np.where(np.isnan(aurocs), 0.0, pairs)  # (grid, folds, C)
     total = weight.sum(axis=1)
     wins = (weight * np.nan_to_num(aurocs)).sum(axis=1)
@@ -152,19 +167,21 @@ def cross_validate(
     features: Float[np.ndarray, "N D"],
     targets: Real[np.ndarray, "N C"],
     patient_ids: Shaped[np.ndarray, "N"],
-    grid: Sequence[float],
+    grid: Sequence[Any],
     is_known: Bool[np.ndarray, "N C"] | None = None,
     *,
+    scorer: Scorer = probe_scores,
     num_folds: int = 5,
     num_repeats: int = 1,
     seed: int = 0,
-) -> dict[float, float]:
-    """Strength -> macro AUROC over patient-level folds, a mean over repeats; give the scored classes only."""
+) -> dict[Any, float]:
+    """Setting -> macro AUROC over patient-level folds, a mean over repeats; give the scored classes only.
+
+    Settings are strengths of linear probes, or whatever `scorer` takes.
+    """
     known = all_known(targets) if is_known is None else is_known
-    per_repeat = [
-        out_of_fold_auroc(features, targets, known, list(patient_folds(patient_ids, num_folds, seed, repeat)), grid)
-        for repeat in range(num_repeats)
-    ]
+    folds = (list(patient_folds(patient_ids, num_folds, seed, repeat)) for repeat in range(num_repeats))
+    per_repeat = [out_of_fold_auroc(features, targets, known, each, grid, scorer) for each in folds]
     if np.isnan(per_repeat).any():
         raise ValueError("no class has positives and negatives inside any fold: lower num_folds or add films")
     return dict(zip(grid, np.mean(per_repeat, axis=0).tolist(), strict=True))

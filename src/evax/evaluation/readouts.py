@@ -20,9 +20,12 @@ def read(backbone: Any, images: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Ten
     """Every readout of unit images, from one forward pass.
 
     `pooled` is the backbone's own output; the others are means over patch tokens of the last block, or of four
-    blocks at equal distances (3, 6, 9 and 12 of twelve), without or with the deviations over tokens.
+    blocks at equal distances (3, 6, 9 and 12 of twelve), without or with the deviations over tokens. A CNN has the
+    first alone.
     """
     inputs = normalise(images, backbone.pretrained_cfg["mean"], backbone.pretrained_cfg["std"])
+    if not hasattr(backbone, "blocks"):
+        return {"pooled": backbone(inputs)}
     depth = len(backbone.blocks)
     blocks = sorted({math.ceil(quarter * depth / 4) - 1 for quarter in (1, 2, 3, 4)})
     final, tokens = backbone.forward_intermediates(inputs, indices=blocks, output_fmt="NLC")
@@ -42,6 +45,8 @@ def encode_rows(
 
     `bf16` runs the backbone under autocast.
     """
+    if not hasattr(backbone, "blocks") and list(names) != ["pooled"]:
+        raise ValueError(f"readouts={list(names)}: {type(backbone).__name__} has no blocks; set readouts=[pooled]")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backbone = backbone.to(device)
     widths: list[int] = []

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float, Float32, Real, Shaped
 
 from evax.evaluation.auroc import auroc_per_class, macro
 from evax.evaluation.bootstrap import Estimate, auroc_draws, estimate, macro_draws
+from evax.evaluation.knn import Vote, vote_scores
 from evax.evaluation.predictions import ids_digest
-from evax.evaluation.probe import LinearProbe, cross_validate
+from evax.evaluation.probe import Scorer, all_known, cross_validate, probe_scores
 
 GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse L2 penalties; floors and good features lie inside
 
@@ -46,6 +47,33 @@ class Trial(NamedTuple):
     strength: float
     auroc_macro: float | None
 
+    @property
+    def setting(self) -> float:
+        """What the probe is fitted with."""
+        return self.strength
+
+
+class VoteTrial(NamedTuple):
+    """As `Trial`, of nearest films."""
+
+    features: str
+    strength: None
+    auroc_macro: float | None
+    neighbors: int
+    temperature: float
+
+    @property
+    def setting(self) -> Vote:
+        """Which films vote, and how."""
+        return Vote(self.neighbors, self.temperature)
+
+
+def trial_of(features: str, setting: float | Vote, auroc_macro: float | None) -> Trial | VoteTrial:
+    """A setting with its score."""
+    if isinstance(setting, Vote):
+        return VoteTrial(features, None, auroc_macro, *setting)
+    return Trial(features, setting, auroc_macro)
+
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
@@ -56,8 +84,8 @@ class StudyResult:
     scores: Float32[np.ndarray, "M S"]
     auroc: dict[str, Estimate]
     auroc_macro: Estimate
-    chosen: Trial
-    trials: tuple[Trial, ...]
+    chosen: Trial | VoteTrial
+    trials: tuple[Trial | VoteTrial, ...]
     num_train: int
     train_ids_digest: str
     num_draws: int
@@ -96,27 +124,33 @@ def check_disjoint(train: LabelledFilms, test: LabelledFilms) -> None:
 def cross_validate_candidates(
     candidates: Mapping[str, Candidate],
     train: LabelledFilms,
-    grid: Sequence[float],
+    grid: Sequence[float] | Sequence[Vote],
     *,
     num_folds: int,
     num_repeats: int,
     seed: int,
-) -> tuple[Trial, ...]:
-    """Every feature set with every strength on the same patient folds."""
+) -> tuple[Trial | VoteTrial, ...]:
+    """Every feature set with every setting on the same patient folds."""
     return tuple(
-        Trial(name, strength, score)
+        trial_of(name, setting, score)
         for name, candidate in candidates.items()
-        for strength, score in cross_validate(
+        for setting, score in cross_validate(
             candidate.fitting,
             train.targets,
             train.patient_ids,
             sorted(grid),
             train.is_known,
+            scorer=scorer_of(grid),
             num_folds=num_folds,
             num_repeats=num_repeats,
             seed=seed,
         ).items()
     )
+
+
+def scorer_of(grid: Sequence[float] | Sequence[Vote]) -> Scorer:
+    """What scores films by settings of this kind."""
+    return vote_scores if isinstance(grid[0], Vote) else probe_scores
 
 
 def probe_study(
@@ -126,7 +160,7 @@ def probe_study(
     findings: Sequence[str],
     scored: Sequence[str],
     *,
-    grid: Sequence[float] = GRID,
+    grid: Sequence[float] | Sequence[Vote] = GRID,
     num_folds: int = 5,
     num_repeats: int = 1,
     num_draws: int = 1000,
@@ -134,21 +168,23 @@ def probe_study(
 ) -> StudyResult:
     """Choose features and strength on `train` (train and val films), then score `test` once.
 
-    `findings` names the columns of the targets, `scored` those that count. At equal score the earlier feature
-    set and the stronger penalty win.
+    `findings` names the columns of the targets, `scored` those that count. With votes as `grid`, nearest films take
+    the place of linear probes. At equal score the earlier feature set and the stronger penalty, or the fewer
+    neighbours, win.
     """
     check_disjoint(train, test)
     columns = [list(findings).index(finding) for finding in scored]
     train, test = train.only(columns), test.only(columns)
-    trials: tuple[Trial, ...] = tuple(Trial(name, strength, None) for name in candidates for strength in grid)
+    trials: tuple[Trial | VoteTrial, ...] = tuple(trial_of(name, each, None) for name in candidates for each in grid)
     if len(trials) > 1:
         trials = cross_validate_candidates(
             candidates, train, grid, num_folds=num_folds, num_repeats=num_repeats, seed=seed
         )
     chosen = max(trials, key=lambda trial: trial.auroc_macro or 0.0)
     features = candidates[chosen.features]
-    probe = LinearProbe(chosen.strength).fit(features.fitting, train.targets, train.is_known)
-    scores = probe.scores(features.test)
+    known = all_known(train.targets) if train.is_known is None else train.is_known
+    scored_once = scorer_of(grid)(features.fitting, train.targets, known, features.test, [chosen.setting])
+    scores = next(iter(scored_once))
     auroc, auroc_macro = score_with_intervals(scores, test, scored, num_draws=num_draws, seed=seed)
     return StudyResult(
         findings=tuple(scored),

@@ -98,7 +98,7 @@ class Task(LightningModule):
         nth = batch_idx % self.trainer.accumulate_grad_batches
         first = self.global_rank * (self.data.batch_size // self.trainer.world_size) + nth * micro_batch
         step_key = keyed_generator(self.seed, Stream.DROP_PATH, index=self.global_step)
-        draw_drop_path(self.backbone, step_key, self.data.batch_size, slice(first, first + micro_batch))
+        draw_drop_path(self, step_key, self.data.batch_size, slice(first, first + micro_batch))
 
     def unit_images(self, images: UInt8[Tensor, "B 1 H W"]) -> Float[Tensor, "B 3 H W"]:
         """Stored bytes as [0, 1] images in the backbone's precision (float64 for audits, else float32)."""

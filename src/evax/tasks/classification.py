@@ -1,6 +1,8 @@
 """Classification of films: a backbone, a head, and labels that may be unknown (EVA-X paper, section 4.2)."""
 
+import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -8,11 +10,17 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
+from evax.backbones.batch_norm import films_in_statistics, share_statistics
+from evax.backbones.drop_path import GlobalDropout
+from evax.backbones.lora import LoRA, add_lora
+from evax.checkpoints.classifiers import classifier_facts
 from evax.evaluation.auroc import auroc_per_class, macro
 from evax.heads.classifier import AttentiveClassifier, LinearClassifier
 from evax.losses.classification import binary_loss, exclusive_loss
 from evax.optim.recipe import AdamWCosine
 from evax.tasks.base import Task
+
+log = logging.getLogger(__name__)
 
 Loss = Literal["binary", "exclusive"]
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"binary": binary_loss, "exclusive": exclusive_loss}
@@ -29,10 +37,11 @@ class Classifier(Task):
     """Mean of patch tokens, `fc_norm`, one linear layer; or an attentive head on a frozen backbone.
 
     `classes` are the findings in the order of the data's targets. `loss` is "binary", every finding by itself, or
-    "exclusive", exactly one class a film. `head` is "linear" or "attentive"; `freeze` trains the head alone.
+    "exclusive", exactly one class a film. `head` is "linear" or "attentive"; `freeze` trains the head alone, or, with
+    `lora`, the head and low-rank adapters of the frozen backbone.
     `fc_norm` "fresh" starts the last LayerNorm at (1, 0), as the published fine-tuning does; "weights" keeps what was
-    loaded, the `norm` of pre-training. Validation reports the loss and the macro AUROC over findings that can be
-    scored.
+    loaded, the `norm` of pre-training. `dropout` is of the features that the linear head reads.
+    Validation reports the loss and the macro AUROC over findings that can be scored.
     """
 
     def __init__(
@@ -47,6 +56,8 @@ class Classifier(Task):
         freeze: bool = False,
         fc_norm: Literal["fresh", "weights"] = "fresh",
         num_heads: int = 8,
+        dropout: float = 0.0,
+        lora: LoRA | None = None,
     ) -> None:
         super().__init__(backbone, optim, seed)
         for key, value, known in (
@@ -58,17 +69,24 @@ class Classifier(Task):
                 raise ValueError(f"model.{key}={value} is not known; choose {' or '.join(known)}")
         if head == "attentive" and not hasattr(backbone, "forward_tokens"):
             raise ValueError("model.head=attentive reads patch tokens, which this backbone does not give; use linear")
-        self.classes, self.loss, self.is_frozen = list(classes), LOSSES[loss], freeze
+        if not 0 <= dropout < 1 or (dropout and head == "attentive"):
+            raise ValueError(f"model.dropout={dropout} must be in [0, 1), and is of model.head=linear")
+        if lora is not None and not freeze:
+            raise ValueError("model.lora adapts a frozen backbone; set model.freeze=true, or use adapt=lora")
+        self.classes, self.loss, self.is_frozen = list(classes), LOSSES[loss], freeze and lora is None
         width = self.backbone.num_features
         self.head: LinearClassifier | AttentiveClassifier = (
             LinearClassifier(width, len(classes))
             if head == "linear"
             else AttentiveClassifier(width, len(classes), num_heads=num_heads)
         )
-        if fc_norm == "fresh" and not freeze and hasattr(backbone, "fc_norm"):
+        self.dropout = GlobalDropout(dropout, width)
+        if fc_norm == "fresh" and not freeze and isinstance(getattr(backbone, "fc_norm", None), nn.LayerNorm):
             nn.init.ones_(self.backbone.fc_norm.weight)
             nn.init.zeros_(self.backbone.fc_norm.bias)
         self.backbone.requires_grad_(not freeze)
+        if lora is not None:
+            add_lora(self.backbone, lora)
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def on_fit_start(self) -> None:
@@ -77,6 +95,22 @@ class Classifier(Task):
             raise ValueError(
                 f"data.classes={self.data.classes} are not the model's {self.classes}; leave model.classes to the data"
             )
+        self._tell_statistics()
+
+    def _tell_statistics(self) -> None:
+        films_at_once = self.data.batch_size // self.trainer.world_size // self.trainer.accumulate_grad_batches
+        films = films_in_statistics(self.backbone, films_at_once, self.trainer.world_size)
+        if films is not None and films < self.data.batch_size and not self.is_frozen:
+            log.info(
+                "BatchNorm: its statistics are of %d films, not of batch_size=%d; per_device_batch= and, over GPUs, "
+                "+trainer.sync_batchnorm=true change that, and with it the run",
+                films,
+                self.data.batch_size,
+            )
+
+    def on_validation_epoch_start(self) -> None:
+        """Let all ranks score with the same statistics."""
+        share_statistics(self.backbone)
 
     def on_train_epoch_start(self) -> None:
         """A frozen backbone is left in evaluation mode: it drops nothing."""
@@ -88,7 +122,7 @@ class Classifier(Task):
         images = self.student_input(images)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
             features = self.backbone.forward_tokens(images) if self.head.reads_tokens else self.backbone(images)
-        return self.head(features)
+        return self.head(features if self.head.reads_tokens else self.dropout(features))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Loss over the known labels of a micro-batch."""
@@ -116,9 +150,11 @@ class Classifier(Task):
         self.record({"val/loss": loss, "val/auroc_macro": scored.value})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the names of the classes beside the weights."""
+        """Keep the classes and what films look like to them beside the weights, for `evax.load_classifier`."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["classes"] = list(self.classes)
+        num_heads = self.head.pool.num_heads if isinstance(self.head, AttentiveClassifier) else None
+        checkpoint |= classifier_facts(tuple(self.classes), "exclusive" if self.is_exclusive else "binary", num_heads)
+        checkpoint["preprocessing"] |= asdict(self.data.view)
 
     @property
     def is_exclusive(self) -> bool:

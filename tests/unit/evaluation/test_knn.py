@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from evax.evaluation import knn
-from evax.evaluation.knn import knn_scores
+from evax.evaluation.knn import Vote, knn_scores, vote_scores
 
 BANK = np.eye(3, 4)
 TARGETS = np.array([[1, 0], [0, 1], [0, 0]])
@@ -58,3 +58,15 @@ def test_class_without_known_label_is_nan():
 def test_more_neighbors_than_films_is_an_error():
     with pytest.raises(ValueError, match="num_neighbors=20 must lie between 1 and the 3 bank films"):
         knn_scores(BANK, TARGETS, BANK)
+
+
+def test_votes_share_their_neighbors_and_standardise():
+    generator = np.random.default_rng(0)
+    bank, queries = generator.standard_normal((30, 5)) * [1, 9, 1, 1, 1] + 3, generator.standard_normal((7, 5))
+    targets, known = generator.integers(0, 2, (30, 2)), generator.random((30, 2)) < 0.8
+    votes = [Vote(3, 0.1), Vote(50, 0.1), Vote(10, 0.5)]
+    standard = [(each - bank.mean(0)) / bank.std(0) for each in (bank, queries)]
+    for vote, found in zip(votes, vote_scores(bank, targets, known, queries, votes), strict=True):
+        few = min(vote.num_neighbors, 30)
+        expected = knn_scores(standard[0], targets, standard[1], known, num_neighbors=few, temperature=vote.temperature)
+        np.testing.assert_allclose(found, expected, rtol=1e-4)

@@ -3,6 +3,7 @@ import pytest
 import torch
 from tiny import tiny_backbone, tiny_data
 
+from evax.backbones import create_foreign
 from evax.data.pixels import normalise
 from evax.evaluation import readouts
 from evax.evaluation.readouts import READOUTS, encode_rows, read
@@ -68,3 +69,12 @@ def test_bf16_is_close(backbone, pack_folder):
     rows = data.rows("train")[:6]
     exact, rounded = (encode_rows(backbone, ["pooled"], data, rows, bf16=bf16)["pooled"] for bf16 in (False, True))
     assert 0 < np.abs(rounded - exact).max() < 0.1
+
+
+def test_a_cnn_is_read_by_its_pooled_features_only(pack_folder):
+    cnn = create_foreign("resnet50", model_kwargs={"layers": (1, 1, 1, 1), "channels": (8, 8, 8, 8)}).eval()
+    data = tiny_data(pack_folder)
+    rows = data.rows("val")[:2]
+    assert encode_rows(cnn, ["pooled"], data, rows)["pooled"].shape == (2, 32)
+    with pytest.raises(ValueError, match=r"ResNet has no blocks; set readouts=\[pooled\]"):
+        encode_rows(cnn, READOUTS, data, rows)

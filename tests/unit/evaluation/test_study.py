@@ -6,7 +6,8 @@ import pytest
 
 from evax.evaluation import study
 from evax.evaluation.auroc import auroc_per_class
-from evax.evaluation.probe import LinearProbe
+from evax.evaluation.knn import Vote, knn_scores
+from evax.evaluation.probe import LinearProbe, fit_axes, probe_scores
 from evax.evaluation.study import Candidate, LabelledFilms, probe_study
 
 FINDINGS = ("Mass", "Edema", "Hernia")
@@ -76,14 +77,34 @@ def test_test_films_are_scored_once(parts, monkeypatch):
     train, test, blind, seeing = parts
     seen = []
 
-    class CountingProbe(LinearProbe):
-        def scores(self, features):
-            seen.append(features)
-            return super().scores(features)
+    def counted(features, targets, is_known, others, grid):
+        seen.append(others is blind.test or others is seeing.test)
+        return probe_scores(features, targets, is_known, others, grid)
 
-    monkeypatch.setattr(study, "LinearProbe", CountingProbe)
+    monkeypatch.setattr(study, "probe_scores", counted)
     probe_study({"blind": blind, "seeing": seeing}, train, test, **OPTIONS)
-    assert len(seen) == 1
+    assert sum(seen) == 1
+    assert len(seen) == 11  # five folds of two feature sets
+
+
+def test_nearest_films_take_the_place_of_the_probe(parts):
+    train, test, blind, seeing = parts
+    votes = [Vote(40, 0.2), Vote(5, 0.2), Vote(1000, 0.2)]
+    found = probe_study({"blind": blind, "seeing": seeing}, train, test, **OPTIONS | {"grid": votes})
+    tried = [(trial.features, trial.neighbors) for trial in found.trials]
+    assert tried == [(name, count) for name in ("blind", "seeing") for count in (5, 40, 1000)]
+    assert found.chosen.features == "seeing"
+    assert found.chosen.auroc_macro == max(trial.auroc_macro for trial in found.trials)
+    axes = fit_axes(seeing.fitting)
+    expected = knn_scores(
+        axes.project(seeing.fitting),
+        train.targets[:, [1, 0]],
+        axes.project(seeing.test),
+        num_neighbors=min(found.chosen.neighbors, 120),
+        temperature=0.2,
+    )
+    np.testing.assert_allclose(found.scores, expected, atol=1e-6)
+    assert found.auroc_macro.value > 0.6
 
 
 def test_patient_on_both_sides_is_refused(parts):

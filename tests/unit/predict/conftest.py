@@ -1,0 +1,31 @@
+"""Fine-tuned runs, one per way to adapt."""
+
+from pathlib import Path
+
+import pytest
+from composing import composed
+
+from evax.run import train
+from evax.run_follow import follow
+
+
+def finetuned(pack: Path, run_dir: Path, *overrides: str) -> Path:
+    """A scored run of two epochs on films of 32 pixels, cut from the middle of 48."""
+    small = ["image_size=32", "data.resize_to=48", "batch_size=16", "trainer.max_epochs=2", "optim.warmup_epochs=0.0"]
+    small += ["trainer.accelerator=cpu", "trainer.precision=32-true", f"data.pack={pack}", "optim.lr=5.0e-3"]
+    train(composed("experiment=demo_finetune", *small, *overrides), run_dir)
+    follow(run_dir)
+    return run_dir
+
+
+@pytest.fixture(scope="package")
+def runs(probe_pack, tmp_path_factory):
+    """A run directory by the name of how it was adapted, made when asked for."""
+    made: dict[str, Path] = {}
+
+    def run(adapt: str) -> Path:
+        if adapt not in made:
+            made[adapt] = finetuned(probe_pack, tmp_path_factory.mktemp(adapt) / "run", f"adapt={adapt}")
+        return made[adapt]
+
+    return run
