@@ -1,4 +1,4 @@
-"""Score frozen features, or compare two runs: `python evaluate.py run=RUN_DIR`; `--help` lists the choices."""
+"""Score features or a classifier, or compare two runs: `python evaluate.py run=RUN_DIR`; `--help` lists the choices."""
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -11,13 +11,15 @@ register_schemas()
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 def main(cfg: DictConfig) -> float:
-    """Probe or compare, write what came out, and return the macro AUROC or the difference of two."""
+    """Probe, score or compare, write what came out, and return the macro AUROC or the difference of two."""
     with clear_errors():
         from evax.run_compare import compare
         from evax.run_evaluate import evaluate
+        from evax.run_score import score_classifier
 
         job = HydraConfig.get()
-        work = evaluate if cfg.compare is None else compare
+        work = score_classifier if cfg.features == "classifier" else evaluate
+        work = compare if cfg.compare is not None else work
         scores = work(cfg, job.runtime.output_dir, job.overrides.task)
         return next(iter(scores.values()))
 

@@ -19,7 +19,7 @@ LAYERS = (
 )
 SIDEWAYS = {
     "callbacks": ("evax.tasks",),
-    "backbones": ("evax.checkpoints.weights", "evax.checkpoints.resize"),
+    "backbones": ("evax.checkpoints.weights", "evax.checkpoints.published", "evax.checkpoints.resize"),
     "tokenizers": ("evax.backbones", "evax.checkpoints.weights", "evax.checkpoints.resize"),
 }
 HOMES = {  # a library, and the only places that know it
@@ -35,12 +35,12 @@ MAX_LINES = 60
 def unit(name: str) -> str:
     """The part of evax that a file or module belongs to: "data" of data/pack.py and evax.data.pack.
 
-    `__main__` is an entry point, and belongs to "run".
+    `__main__` is an entry point, and belongs to "run"; so is `predict`, the command of whoever has films.
     """
     if name.endswith("__main__.py"):
         return "run"
     part = name.removeprefix("evax.").replace("/", ".").removesuffix(".py").partition(".")[0]
-    return "run" if part.startswith("run") or part == "config" else part
+    return "run" if part.startswith("run") or part in ("config", "predict") else part
 
 
 def layer(part: str) -> int:

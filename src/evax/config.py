@@ -29,18 +29,23 @@ from evax.hints import nearest
 
 # A target must live under one of these names, and be a class defined there or one of FUNCTIONS.
 PACKAGES = ("evax", "lightning.pytorch", "torch.optim", "torch.utils.data")
-FUNCTIONS = ("evax.backbones.create_backbone", "evax.callbacks.wandb_logger")
+FUNCTIONS = ("evax.backbones.create_backbone", "evax.backbones.create_foreign", "evax.callbacks.wandb_logger")
 HYDRA_KEYS = ("_target_", "_args_", "_convert_", "_partial_", "_recursive_")
 
 # Top-level keys of each root configuration. None: a value, or a node that its constructor describes.
-PROBE_KEYS = ("precision", "readouts", "strengths", "min_positives", "repeats", "draws")
+ANY = object()  # values under names of one's own
+PROBE_KEYS = (
+    *("precision", "readouts", "classifier", "strengths", "neighbors", "temperatures"),
+    *("min_positives", "repeats", "draws"),
+)
 TRAIN_KEYS: dict[str, Any] = {
-    **dict.fromkeys(("name", "seed", "protocol", "image_size", "batch_size", "per_device_batch")),
-    **dict.fromkeys(("weights", "teacher_sha256", "resume", "plan")),
+    **dict.fromkeys(("name", "seed", "protocol", "recipe", "paper_epochs", "image_size")),
+    **dict.fromkeys(("batch_size", "per_device_batch", "weights", "weights_sha256", "teacher_sha256")),
+    **dict.fromkeys(("resume", "plan")),
     **dict.fromkeys(("backbone", "tokenizer", "masking", "data", "model", "optim", "trainer")),
     **dict.fromkeys(("cluster", "callbacks", "logger")),
-    "then": dict.fromkeys((*PROBE_KEYS, "experiment", "overrides", "config")),
-    "sweep": dict.fromkeys(("axis", "paper")),
+    "then": dict.fromkeys((*PROBE_KEYS, "experiment", "overrides", "config")) | {"sizes": ANY},
+    "sweep": dict.fromkeys(("axis", "paper")) | {"settings": ANY},
     "paths": dict.fromkeys(("packs", "runs")),
 }
 TRAIN_KEYS["then"]["config"] = {key: keys for key, keys in TRAIN_KEYS.items() if key != "then"} | {"then": None}
@@ -54,9 +59,9 @@ PREPARE_KEYS: dict[str, Any] = {
     "paths": dict.fromkeys(("packs", "runs")),
 }
 EVALUATE_KEYS: dict[str, Any] = {
-    **dict.fromkeys(("run", "weights", "mean", "std", "compare")),
+    **dict.fromkeys(("run", "weights", "mean", "std", "compare", "names")),
     "backbone": dict.fromkeys(BACKBONE_KEYS),
-    **dict.fromkeys(("features", "against", "name", "method", "notes", "data", "masking", "seed")),
+    **dict.fromkeys(("features", "target", "against", "name", "method", "notes", "data", "masking", "seed")),
     **dict.fromkeys(PROBE_KEYS),
     **dict.fromkeys(("image_size", "batch_size", "per_device_batch")),
     "paths": dict.fromkeys(("packs", "runs")),
@@ -83,7 +88,7 @@ def check_config(cfg: DictConfig, keys: Mapping[str, Any], path: str = "") -> No
     """Refuse unknown keys and forbidden targets at every level, before anything is built.
 
     `keys` is the schema of the levels that no constructor describes: a name maps to None (anything with its own
-    constructor, or a value), or to the keys of its own node. Raises ConfigError naming the first bad key.
+    constructor, or a value), to ANY, or to the keys of its own node. Raises ConfigError naming the first bad key.
     """
     for key in cfg:
         if key not in keys:
@@ -92,7 +97,7 @@ def check_config(cfg: DictConfig, keys: Mapping[str, Any], path: str = "") -> No
         if isinstance(node, DictConfig) and isinstance(inner, Mapping):
             check_config(node, inner, f"{path}{key!s}.")
             continue
-        if isinstance(node, DictConfig) and not _has_target(node):
+        if isinstance(node, DictConfig) and not _has_target(node) and inner is not ANY:
             check_named_nodes(node, f"{path}{key!s}")
         check_node(node, f"{path}{key!s}")
 

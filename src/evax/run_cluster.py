@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from evax.checkpoints.weight_files import CONFIG
 from evax.config import JOB, ConfigError, explain, instantiate
 from evax.run_job import FAILED, FINISHED, SUBMITTED, note, running
+from evax.run_launch import held
 
 FOLDER = "cluster"  # of a run directory: the submitted script and what the ranks print
 log = logging.getLogger(__name__)
@@ -155,15 +156,17 @@ def _work(run_dir: Path, *, is_first: bool) -> dict[str, float]:
     from submitit import JobEnvironment
 
     from evax.callbacks.preemption import Preempted
-    from evax.run import fit, pinned
-    from evax.run_sweep import follow
+    from evax.run import fit
+    from evax.run_follow import follow
+    from evax.run_settings import pinned
 
     if is_first:
         note(run_dir, **running())
     cfg = OmegaConf.load(run_dir / CONFIG)
     assert isinstance(cfg, DictConfig)
     try:
-        metrics = fit(pinned(cfg), run_dir)
+        with held(run_dir) if is_first else nullcontext():
+            metrics = fit(pinned(cfg), run_dir)
     except Preempted as stop:
         if not stop.to_be_continued:
             raise

@@ -1,6 +1,7 @@
 """What `train.py` does with a composed configuration: plan, train, submit, and what follows."""
 
 import logging
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -15,9 +16,10 @@ MONITORS = ("val/cosine", "val/auroc_macro")  # of pre-training and of classific
 def command(cfg: DictConfig) -> float | None:
     """Train in Hydra's run directory; returns the monitored metric for sweepers, None where there is none yet."""
     from evax.run import train
+    from evax.run_follow import follow
     from evax.run_job import SUBMITTED, is_finished, recorded
-    from evax.run_launch import check_launch, is_first_rank
-    from evax.run_sweep import follow
+    from evax.run_launch import check_launch, difference, is_first_rank
+    from evax.run_settings import PLACES, decided
 
     job = HydraConfig.get()
     if cfg.sweep is not None and multirun_job() is None:
@@ -28,7 +30,7 @@ def command(cfg: DictConfig) -> float | None:
         plan(cfg, job.runtime.output_dir)
         return None
     check_launch(cfg, job.overrides.hydra)
-    if is_finished():
+    if cfg.resume is None and is_finished() and not difference(decided(cfg), Path(job.runtime.output_dir), PLACES):
         log.info("job %s is finished: nothing to do", job.job.num)
         return None
     with recorded(cfg) as outcome:

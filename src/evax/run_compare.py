@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,17 +11,17 @@ from omegaconf import DictConfig, ListConfig
 
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
 from evax.data.module import PackDataModule
-from evax.evaluation.comparison import Comparison, Table, compare_tables
+from evax.evaluation.comparison import Table, compare_tables
 from evax.evaluation.predictions import finding_columns, ids_digest
 from evax.evaluation.study import LabelledFilms
 from evax.report.comparison import describe_comparison, draw_comparison
-from evax.run_evaluate import PREDICTIONS, RESULT
+from evax.run_evaluate import PREDICTIONS, RESULT, command_line, commit
 from evax.run_features import read_run
 
 log = logging.getLogger(__name__)
 
 TEST = Path("predictions") / "test.parquet"  # of a classifier's run; an evaluation has PREDICTIONS
-KEYS = ("compare", "draws", "seed")
+KEYS = ("compare", "names", "draws", "seed")
 COMPARISON, FIGURE = "comparison.json", Path("figures") / "comparison.png"
 
 
@@ -46,10 +46,21 @@ def compare(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = 
     first, second = (runs_of(cfg.compare, place) for place in (0, 1))
     every = [*first, *second]
     films, findings = labelled_films(every)
-    name, rival = distinct_names(first, second)
-    tables = table_of(name, first), table_of(rival, second)
-    found = compare_tables(*tables, films, findings, num_draws=cfg.draws, seed=cfg.seed)
-    text = write_comparison(found, output_dir, len(films.image_ids), len(np.unique(films.patient_ids)))
+    names = chosen_names(cfg, first, second)
+    tables = [table_of(name, runs) for name, runs in zip(names, (first, second), strict=True)]
+    found = compare_tables(tables[0], tables[1], films, findings, num_draws=cfg.draws, seed=cfg.seed)
+    facts = {
+        "data": first[0].result["data"],
+        "protocol": tables[0].protocol,
+        "recipe": tables[0].recipe,
+        "auroc_macro": [[run.result["auroc_macro"]["value"] for run in runs] for runs in (first, second)],
+        "num_train": first[0].result["num_train"],
+        "num_films": len(films.image_ids),
+        "num_patients": len(np.unique(films.patient_ids)),
+        "commit": commit(),
+        "command": command_line(),
+    }
+    text = write_comparison(found.to_json() | facts, output_dir)
     log.info("%s\nwritten: %s", text.rstrip(), output_dir / COMPARISON)
     return {"test/difference": found.difference.macro.value}
 
@@ -106,15 +117,19 @@ def table_of(name: str, runs: Sequence[Scored]) -> Table:
     return Table(name, tuple(run.predictions for run in runs), protocol, recipe)
 
 
-def distinct_names(first: Sequence[Scored], second: Sequence[Scored]) -> tuple[str, str]:
-    """What to call the two: the names of their results, or of their folders where those are equal."""
-    names = first[0].result["name"], second[0].result["name"]
-    return names if names[0] != names[1] else (str(first[0].folder), str(second[0].folder))
+def chosen_names(cfg: DictConfig, first: Sequence[Scored], second: Sequence[Scored]) -> tuple[str, str]:
+    """What to call the two: `cfg.names`, or the names of their results, or of their folders where those are equal."""
+    match list(cfg.names or ()):
+        case [str() as name, str() as rival]:
+            return name, rival
+        case []:
+            name, rival = first[0].result["name"], second[0].result["name"]
+            return (name, rival) if name != rival else (str(first[0].folder), str(second[0].folder))
+    raise ConfigError(f"names={cfg.names}: give two, names=[A,B]")
 
 
-def write_comparison(found: Comparison, folder: Path, num_films: int, num_patients: int) -> str:
+def write_comparison(content: Mapping[str, Any], folder: Path) -> str:
     """comparison.json and the figure; returns the text for the terminal."""
-    content = {**found.to_json(), "num_films": num_films, "num_patients": num_patients}
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / COMPARISON).write_text(text + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ from evax.checkpoints.weights import fill, load_weights
 from evax.config import ConfigError, instantiate
 from evax.data.atomic import sha256_of
 from evax.data.normalisation import Channels, Normalisation
-from evax.run import without_weights
+from evax.run_build import without_weights
 from evax.run_weights import backbone_name, create
 
 log = logging.getLogger(__name__)

@@ -99,9 +99,7 @@ def held(run_dir: Path) -> Iterator[None]:
 
     A lock of the process, which ends with it however it ends. File systems without locks hold nothing.
     """
-    if not is_first_rank():
-        yield
-        return
+    run_dir.mkdir(parents=True, exist_ok=True)
     with (run_dir / LOCK).open("w") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

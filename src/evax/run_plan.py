@@ -17,7 +17,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from omegaconf import DictConfig, OmegaConf
 
 from evax.config import TRAIN_KEYS, ConfigError, check_config, instantiate, multirun_job
-from evax.run import check_trainer, open_data, quiet, settled
+from evax.run_build import build_task, check_films, open_data, quiet
+from evax.run_settings import check_trainer, settled
 
 log = logging.getLogger(__name__)
 
@@ -111,14 +112,37 @@ def plan(cfg: DictConfig, run_dir: str | Path) -> Cost:
     check_trainer(cfg.trainer)
     cfg = settled(cfg)
     quiet()
-    data, trainer = open_data(cfg), bare_trainer(cfg)
-    devices = trainer.world_size
-    micro_batch = cfg.batch_size // devices // data.accumulation(devices)
-    pace = measured(cfg, micro_batch, data.accumulation(devices), STEPS)
+    data = open_data(cfg)
+    check_films(cfg, data)
+    devices = num_devices(cfg)
+    share = cfg.batch_size // devices
+    micro_batch, pace = pace_that_fits(cfg, share // data.accumulation(devices), share)
     fitting = largest_batch(cfg, micro_batch, pace.peak_bytes, data.films_per_epoch)
-    whole = cost(data.films_per_epoch, cfg.batch_size, trainer.max_epochs or 1, pace.step_seconds, devices)
+    whole = cost(data.films_per_epoch, cfg.batch_size, cfg.trainer.max_epochs, pace.step_seconds, devices)
     log.info("%s", told(cfg, pace, whole, fitting, devices))
     return whole
+
+
+def num_devices(cfg: DictConfig) -> int:
+    """The devices of all nodes, which this machine need not have; found out where the configuration leaves it open."""
+    match cfg.trainer.get("devices"):
+        case int() as devices if devices > 0:
+            return devices * int(cfg.trainer.get("num_nodes", 1))
+    return bare_trainer(cfg).world_size
+
+
+def pace_that_fits(cfg: DictConfig, micro_batch: int, share: int) -> tuple[int, Pace]:
+    """The films of a device's `share` that go through it at once, halved while its memory is too small; their pace."""
+    if cfg.trainer.accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("plan=true measures here, and there is no GPU; plan on one, or by trainer.accelerator=cpu")
+    while True:
+        try:
+            return micro_batch, measured(cfg, micro_batch, share // micro_batch, STEPS)
+        except OUT_OF_MEMORY:
+            if micro_batch == 1 or micro_batch % 2:
+                raise
+            log.info("%d films at once do not fit on the device; trying %d", micro_batch, micro_batch // 2)
+            micro_batch //= 2
 
 
 def leave_unclaimed(run_dir: Path, runs: Path) -> None:
@@ -148,12 +172,13 @@ def measured(cfg: DictConfig, micro_batch: int, accumulation: int, steps: int) -
         one = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
         trainer = bare_trainer(share, **one, max_steps=steps, callbacks=[watch], default_root_dir=folder)
         trainer.accumulate_grad_batches = accumulation
-        task = instantiate(share.model)
+        films = open_data(share)
+        task = build_task(share, films)
         trainer.precision_plugin.convert_module(task)
         device = trainer.strategy.root_device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        trainer.fit(task, open_data(share))
+        trainer.fit(task, films)
     return watch.pace(peak_bytes(device))
 
 

@@ -1,15 +1,17 @@
 """`python -m evax.checkpoints inspect|export`: which backbone a file fits, and its weights for others."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from evax.backbones import EvaX, create_backbone
+from evax.backbones import EvaX, create_backbone, create_foreign
 from evax.backbones.eva_x import SIZES
 from evax.backbones.preprocessing import normalisation_of
+from evax.checkpoints.classifiers import describe_classifier, is_classifier
 from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.export import export_meta, run_config
 from evax.checkpoints.inspection import describe, describe_known, find_fits, image_size_of
@@ -31,6 +33,8 @@ def inspect_file(source: Path, backbone: str | None, key: str | None) -> None:
         found = find_fits(weights, on_meta)
         fits = {fit.entry.backbone: fit.report for fit in found}
         facts |= describe_known(weights, found)
+    if is_classifier(content, weights):
+        facts["classes"] = ", ".join(describe_classifier(content, weights).classes)
     facts |= {f"fits {number}": f"{name}: {fits[name].summary}" for number, name in enumerate(fits, 1)}
     if not fits:
         facts["fits"] = "none of the published backbones; try one by --backbone NAME"
@@ -38,7 +42,7 @@ def inspect_file(source: Path, backbone: str | None, key: str | None) -> None:
 
 
 def export_file(source: Path, out: Path, backbone: str | None, key: str | None) -> None:
-    """Write a run's or file's backbone, with what is known about it."""
+    """Write a run's or file's backbone, with the head where it is a classifier, and what is known about it."""
     if out.suffix != ".safetensors":
         raise WeightsError(f"{out}: exports are safetensors; name it {out.with_suffix('.safetensors').name}")
     content = read_content(source, key=key)
@@ -46,18 +50,28 @@ def export_file(source: Path, out: Path, backbone: str | None, key: str | None) 
     name = backbone or backbone_name(content, weights)
     image_size = image_size_of(weights.tensors) or config.get("image_size", 224)
     mask_token = name in SIZES and "mask_token" in weights.tensors
-    model = create(name, image_size, mask_token=mask_token)
+    model_kwargs = recorded_architecture(content).get("model_kwargs") or {}
+    model = create(name, image_size, mask_token=mask_token, model_kwargs=model_kwargs)
     report = fill(model, weights)
     known = report.normalisation or (normalisation_of(model) if isinstance(model, EvaX) else None)
     architecture = {"name": name, "image_size": image_size, "mask_token": mask_token}
-    export_weights(model, out, export_meta(content, architecture, known, config))
-    log.info("%s\nwrote %s and %s", report, out, out.with_suffix(".json").name)
+    architecture |= {"model_kwargs": model_kwargs} if model_kwargs else {}
+    classifier = describe_classifier(content, weights) if is_classifier(content, weights) else None
+    meta = export_meta(content, architecture, known, config, classifier)
+    export_weights(model, out, meta, classifier.head if classifier is not None else None)
+    what = f" with {len(classifier.classes)} classes" if classifier is not None else ""
+    log.info("%s\nwrote %s%s and %s", report, out, what, out.with_suffix(".json").name)
 
 
 def backbone_name(content: Content, weights: Weights) -> str:
     """The backbone that an export's `.json` or a run's configuration names; else the one that fits best."""
-    recorded = _name(content.beside.get("architecture")) or _name(run_config(content.file).get("backbone"))
-    return recorded or fitting_backbone(weights)
+    return _name(recorded_architecture(content)) or fitting_backbone(weights)
+
+
+def recorded_architecture(content: Content) -> dict[str, Any]:
+    """What an export's `.json` or a run's configuration says of the backbone; empty where neither does."""
+    recorded = (content.beside.get("architecture"), run_config(content.file).get("backbone"))
+    return next((node for node in recorded if isinstance(node, dict) and _name(node)), {})
 
 
 def fitting_backbone(weights: Weights) -> str:
@@ -76,9 +90,13 @@ def on_meta(name: str, image_size: int) -> nn.Module:
         return create(name, image_size)
 
 
-def create(name: str, image_size: int, *, mask_token: bool = False) -> nn.Module:
-    """`evax.create_backbone` of a name that the user may have chosen."""
+def create(
+    name: str, image_size: int, *, mask_token: bool = False, model_kwargs: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """`evax.create_backbone` of a name that the user may have chosen; `model_kwargs` are of timm's models."""
     try:
+        if model_kwargs:
+            return create_foreign(name, image_size=image_size, model_kwargs=model_kwargs)
         return create_backbone(name, image_size=image_size, mask_token=mask_token)
     except ValueError as error:
         raise WeightsError(str(error)) from error

@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import evax
+from evax.checkpoints.weight_files import CONFIG
 from evax.config import PREPARE_KEYS, TRAIN_KEYS, ConfigError, check_config, explain, instantiate, locate
-from evax.run import CONFIG, train
+from evax.run import train
 
 MISSPELT = {
     "backbone.drop_pth": "drop_path",
@@ -100,7 +101,7 @@ def test_misspelt_special_key_is_refused(in_file):
     ],
 )
 def test_misspelt_choice_names_the_nearest(choice, meant):
-    assert refusal(choice).startswith(f"{choice}: no such choice; did you mean '{meant}'? (valid: ")
+    assert refusal(choice).startswith(f"{choice}: no such choice; did you mean '{meant}'?")
 
 
 def test_misspelt_choice_in_an_experiment_names_the_nearest(in_file):

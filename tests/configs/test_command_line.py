@@ -13,8 +13,8 @@ from composing import REPOSITORY, composed
 from hydra.core.global_hydra import GlobalHydra
 
 from evax.callbacks.metrics_csv import METRICS
+from evax.checkpoints.weight_files import CONFIG
 from evax.config import RUN_DIR_VARIABLE, save_config
-from evax.run import CONFIG
 
 HINT = "(EVAX_TRACEBACK=1 shows where)"
 
@@ -77,7 +77,10 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.mark.parametrize(
     ("script", "group"),
-    [("train.py", "backbone: eva_x, eva_x_base"), ("prepare.py", "data: chexpert, cxr14, merged520k, mimic, pack")],
+    [
+        ("train.py", "backbone: densenet121_imagenet, densenet121_medical_mae"),
+        ("prepare.py", "data: chexpert, covidx3, covidx4, cxr14, folder"),
+    ],
 )
 def test_help_lists_the_choices_and_imports_nothing_heavy(script, group, tmp_path):
     outcome = python("-c", LIST_HEAVY, script, folder=tmp_path)

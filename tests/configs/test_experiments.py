@@ -21,6 +21,11 @@ COMPLETE = [choice for choice, is_base in CHOICES.items() if not is_base]
 BASES = [choice for choice, is_base in CHOICES.items() if is_base]
 
 
+def is_long(name: str) -> bool:
+    """Whether another file of the same family takes the same step with a smaller model."""
+    return name.endswith("_vit_b") or (name.startswith(("finetune_chexpert", "finetune_covidx")) and "_ti" not in name)
+
+
 def group(choice: str) -> str:
     return choice.partition("=")[0]
 
@@ -34,13 +39,17 @@ def test_experiment_is_sound(name):
     check_config(composed(f"experiment={name}"), TRAIN_KEYS)
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_experiment_takes_one_step(name, tiny_pack, tmp_path):
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if is_long(name) else []) for name in EXPERIMENTS]
+)
+def test_experiment_takes_one_step(name, tiny_pack, tiny_packs, tmp_path):
     cfg = composed(f"experiment={name}")
+    pack = tiny_packs.get(Path(cfg.data.pack).name, tiny_pack)
     is_mim = cfg.tokenizer is not None
     stand_ins = ["data=phantom", "tokenizer=hog"] if is_mim and "weights" in cfg.tokenizer else []
     stand_ins += [] if is_mim else ["trainer.limit_val_batches=1.0"]  # a batch of two scores no finding
-    metrics = train(composed(f"experiment={name}", *on(tiny_pack), *stand_ins), tmp_path / "run")
+    stand_ins += ["image_size=96"] if cfg.image_size > 224 else []  # nothing else follows from it
+    metrics = train(composed(f"experiment={name}", *on(pack), *stand_ins), tmp_path / "run")
     assert math.isfinite(metrics["train/loss"])
     assert_run_directory_holds_one_step(tmp_path / "run")
 
@@ -70,8 +79,15 @@ def assert_run_directory_holds_one_step(run_dir: Path) -> None:
 
 @pytest.mark.parametrize("choice", [choice for choice in COMPLETE if group(choice) != "source"])
 def test_choice_of_train_is_sound(choice):
-    of_classifiers = group(choice) == "adapt" or choice == "callbacks=classification"
-    check_config(composed(*(["experiment=demo_finetune"] if of_classifiers else []), choice), TRAIN_KEYS)
+    of_classifiers = group(choice) in ("adapt", "recipe") or choice == "callbacks=classification" or is_foreign(choice)
+    over_rivals = ["backbone=resnet50_mgca"] if choice in ("sweep=baselines", "sweep=rivals") else []
+    base = ["experiment=demo_finetune"] if of_classifiers or over_rivals else []
+    check_config(composed(*base, *over_rivals, choice), TRAIN_KEYS)
+
+
+def is_foreign(choice: str) -> bool:
+    """Whether it is a backbone without mask token."""
+    return group(choice) == "backbone" and not choice.startswith("backbone=eva_x")
 
 
 @pytest.mark.parametrize("choice", [choice for choice in COMPLETE if group(choice) == "data"])
@@ -82,7 +98,7 @@ def test_choice_of_prepare_is_sound(choice):
 @pytest.mark.parametrize("choice", BASES)
 def test_base_of_other_files_is_refused_by_its_name(choice):
     with pytest.raises(ConfigError, match=rf"^{group(choice)}[. ].*choose"):
-        check_config(composed(choice), TRAIN_KEYS)
+        check_config(composed(*(["experiment=demo_finetune"] if is_foreign(choice) else []), choice), TRAIN_KEYS)
 
 
 def test_every_data_set_can_be_prepared():

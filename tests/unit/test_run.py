@@ -6,9 +6,14 @@ from pathlib import Path
 import pytest
 from composing import composed
 from omegaconf import OmegaConf
+from training_runs import command, finish, start
 
+from evax.checkpoints.weight_files import CONFIG
 from evax.config import ConfigError
-from evax.run import CONFIG, claim, pinned, resumed_config, settled, train, without_weights
+from evax.run import claim, train
+from evax.run_build import without_weights
+from evax.run_launch import held
+from evax.run_settings import check_trainer, identified, pinned, resumed_config, settled
 
 WORDS = ("experiment=demo_pretrain", "weights=old.safetensors")
 
@@ -139,8 +144,35 @@ def test_what_would_be_ignored_or_break_a_resume_is_refused(word, message, tmp_p
 
 
 def test_the_tokenizers_precision_and_file_are_settled(monkeypatch):
-    monkeypatch.setattr("evax.run.best_precision", lambda accelerator: "bf16-mixed")
+    monkeypatch.setattr("evax.run_settings.best_precision", lambda accelerator: "bf16-mixed")
     cfg = settled(composed("tokenizer=mgca_vit_b", "tokenizer.weights=weights/vit_base.ckpt"))
     for tokenizer in (cfg.tokenizer, cfg.model.tokenizer):
         assert tokenizer.precision == "bf16"
         assert tokenizer.weights.startswith("/")
+
+
+def test_a_second_process_is_refused_before_it_writes(saved, tmp_path):
+    before = (saved / CONFIG).read_bytes()
+    words = ["experiment=demo_pretrain", "masking.ratio=0.2", f"hydra.run.dir={saved}", "trainer.accelerator=cpu"]
+    with held(saved):
+        output = finish(start(command(*words)), expected=1)
+    assert "another process is training this run" in output
+    assert (saved / CONFIG).read_bytes() == before
+
+
+@pytest.mark.parametrize(("word", "name"), [("32", "32-true"), ("bf16", "bf16-mixed"), ("64", "64-true")])
+def test_a_precision_is_written_down_by_its_full_name(word, name):
+    assert settled(composed(f"trainer.precision={word}")).trainer.precision == name
+
+
+@pytest.mark.parametrize("word", ["16", "16-mixed", "bf16-true", "fp16"])
+def test_other_precisions_are_refused(word):
+    with pytest.raises(ConfigError, match=f"trainer.precision={word} is not supported"):
+        check_trainer(composed(f"trainer.precision={word}").trainer)
+
+
+def test_the_weights_of_a_run_are_known_by_their_digest(tmp_path):
+    (tmp_path / "weights.safetensors").write_bytes(b"0")
+    cfg = identified(settled(composed(f"weights={tmp_path}/weights.safetensors")))
+    assert cfg.weights_sha256 == hashlib.sha256(b"0").hexdigest()
+    assert identified(settled(composed("weights=nowhere.pt"))).weights_sha256 is None

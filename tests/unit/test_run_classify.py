@@ -8,8 +8,9 @@ import pytest
 from composing import composed
 
 from evax.config import ConfigError
+from evax.evaluation.predictions import ids_digest
 from evax.run import train
-from evax.run_sweep import follow
+from evax.run_follow import follow
 
 
 def words(pack, *overrides):
@@ -55,9 +56,31 @@ def test_clean_never_chooses_on_test_films(probe_pack, tmp_path):
         train(words(probe_pack, "data.select_on=test"), tmp_path / "run")
 
 
-def test_official_says_that_it_did(probe_pack, tmp_path, caplog):
+@pytest.mark.parametrize("recipe", ["code", "paper"])
+def test_clean_has_no_recipe(recipe, probe_pack, tmp_path):
+    with pytest.raises(ConfigError, match=f"recipe={recipe}: is of protocol=official"):
+        train(words(probe_pack, f"recipe={recipe}"), tmp_path / "run")
+
+
+def test_official_says_that_it_did_and_by_which_recipe(probe_pack, tmp_path, caplog):
     caplog.set_level("INFO")
-    train(words(probe_pack, "protocol=official", "trainer.max_epochs=1"), tmp_path / "run")
+    results = {}
+    for recipe in (None, "paper"):
+        words_of = ["protocol=official", "trainer.max_epochs=1", *([f"recipe={recipe}"] if recipe else [])]
+        train(words(probe_pack, *words_of), tmp_path / str(recipe))
+        follow(tmp_path / str(recipe))
+        assert "chosen on the test films" in caplog.text
+        results[recipe] = json.loads((tmp_path / str(recipe) / "results.json").read_text())
+    assert [result["recipe"] for result in results.values()] == ["code", "paper"]
+    assert results[None]["config_hash"] != results["paper"]["config_hash"]
+
+
+def test_a_fraction_leaves_the_ids_of_its_films_and_a_control_says_what_it_is(probe_pack, tmp_path):
+    few = ["data.fraction=0.5", "data.shuffle_labels=true", "data.sampling=balanced", "trainer.max_epochs=1"]
+    train(words(probe_pack, *few), tmp_path / "run")
     follow(tmp_path / "run")
-    assert "chosen on the test films" in caplog.text
-    assert json.loads((tmp_path / "run" / "results.json").read_text())["recipe"] == "code"
+    result = json.loads((tmp_path / "run" / "results.json").read_text())
+    names = (tmp_path / "run" / "predictions" / "train.txt").read_text().split()
+    assert len(names) == len(set(names)) == result["num_train"]
+    assert ids_digest(np.array(names)) == result["train_ids_digest"]
+    assert result["notes"] == ["control: the training films have each other's labels"]

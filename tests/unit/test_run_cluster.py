@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 
 from evax import run_cluster
 from evax.config import TRAIN_KEYS, ConfigError, check_config
-from evax.run import resumed_config, settled, train
+from evax.run import train
 from evax.run_cluster import Rank, for_cluster, note_outcome, submit
+from evax.run_settings import resumed_config, settled
 
 GOLDEN = REPOSITORY / "tests" / "golden" / "pretrain_vit_s_2x8.sbatch"
 NODES = ("trainer=slurm", "trainer.num_nodes=2", "trainer.devices=8")

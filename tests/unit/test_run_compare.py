@@ -11,7 +11,7 @@ from composing import composed
 from evax.config import ConfigError
 from evax.run import train
 from evax.run_compare import compare
-from evax.run_sweep import follow
+from evax.run_follow import follow
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,7 @@ def written(folder, compared, *words):
 def test_a_run_equals_itself(runs, tmp_path):
     found = written(tmp_path, f"[{runs}/plain,{runs}/better]")
     assert (found["name"], found["rival"]) == ("demo_finetune", "better")
+    assert found["auroc_macro"][0] == found["auroc_macro"][1]
     assert found["difference"]["macro"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert (tmp_path / "figures" / "comparison.png").stat().st_size > 5000
 
@@ -80,6 +81,13 @@ def test_other_forms_are_refused(compared, message, runs, tmp_path):
 def test_other_words_are_refused(runs, tmp_path):
     with pytest.raises(ConfigError, match=r"features=random: compare= reads what was scored before"):
         written(tmp_path, f"[{runs}/plain,{runs}/best]", "features=random")
+
+
+@pytest.mark.parametrize("names", ["[ours]", "[1,2]"])
+def test_two_names_are_given_or_none(names, runs, tmp_path):
+    cfg = composed(f"compare=[{runs}/plain,{runs}/best]", f"names={names}", root="evaluate")
+    with pytest.raises(ConfigError, match=r"give two, names=\[A,B\]"):
+        compare(cfg, tmp_path)
 
 
 def test_other_films_and_protocols_are_refused(runs, tmp_path):

@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from composing import composed
 from foreign_files import filled, lightning_checkpoint, mgca
 from lightning.pytorch import seed_everything
+from PIL import Image
 
 from evax.backbones import create_backbone
 from evax.backbones.preprocessing import normalisation_of
@@ -15,10 +17,13 @@ from evax.checkpoints.weights import export_weights
 from evax.config import ConfigError, instantiate
 from evax.data.atomic import sha256_of
 from evax.data.normalisation import HALF
+from evax.data.prepare import prepare
+from evax.data.sources.covidx import CovidX4Source
 from evax.report.record import Result
-from evax.run import settled, train
+from evax.run import train
 from evax.run_evaluate import evaluate
 from evax.run_features import build_backbone, file_subject
+from evax.run_settings import settled
 
 
 def study(probe_pack, *overrides):
@@ -35,6 +40,28 @@ def test_floors_write_a_result_that_the_report_reads(probe_pack, tmp_path):
     assert result.comparisons[0].rival == "view"
     assert "macro minus view" in (folder / "summary.txt").read_text()
     assert json.loads((folder / "results.json").read_text())["data"] == "phantom/official"
+
+
+def test_nearest_films_write_a_result_too(probe_pack, tmp_path):
+    words = ["features=pixels", "classifier=knn", "neighbors=[3,20]", "temperatures=[0.1]"]
+    evaluate(study(probe_pack, *words), tmp_path)
+    result = Result.from_json((tmp_path / "results.json").read_text(), "results.json")
+    assert result.method == "pixels_knn"
+    assert result.chosen.neighbors in (3, 20)
+    assert f"pixels, {result.chosen.neighbors} nearest at 0.1" in (tmp_path / "summary.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["classifier=svm"], "classifier=svm is not known; choose linear or knn"),
+        (["classifier=knn", "neighbors=[2.5]"], r"neighbors=\[2.5\]: give whole numbers above 0"),
+        (["classifier=knn", "temperatures=[]"], r"temperatures=\[\]: give numbers above 0"),
+    ],
+)
+def test_a_reader_that_could_not_work_is_refused(words, said, probe_pack, tmp_path):
+    with pytest.raises(ConfigError, match=said):
+        evaluate(study(probe_pack, "features=pixels", *words), tmp_path)
 
 
 def test_a_run_is_probed_before_and_after_training(probe_pack, tmp_path):
@@ -135,3 +162,56 @@ def test_random_features_are_those_of_the_run_before_its_first_step():
 def test_mistakes_are_named(words, message, probe_pack, tmp_path):
     with pytest.raises((ConfigError, WeightsError), match=message.replace("[", r"\[")):
         evaluate(study(probe_pack, *words), tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def mixed_pack(tmp_path_factory):
+    """Films of two collections, of which one has a bright edge: it tells class and origin, as in COVIDx."""
+    root, generator = tmp_path_factory.mktemp("raw"), np.random.default_rng(0)
+    (root / "images").mkdir()
+    lines = {"train": [], "test": []}
+    for number in range(80):
+        film = generator.integers(60, 120, (64, 64), dtype=np.uint8)
+        label, origin = (("negative", "nih"), ("positive", "cohen"))[number % 2]
+        film[:6] += 100 * (number % 2)
+        Image.fromarray(film).save(root / "images" / f"{number}.png")
+        lines["test" if number > 55 else "train"].append(f"{number} {number}.png {label} {origin}")
+    for split, rows in lines.items():
+        (root / f"{split}.txt").write_text("\n".join(rows))
+    prepare(CovidX4Source(root), root / "pack", size=64, workers=0)
+    return root / "pack"
+
+
+@pytest.mark.parametrize(
+    ("features", "target", "low", "high"),
+    [
+        ("border", "findings", 0.99, 1.0),
+        ("border", "origin", 0.99, 1.0),
+        ("middle", "findings", 0.0, 0.85),
+        ("middle", "origin", 0.0, 0.85),
+    ],
+)
+def test_a_planted_shortcut_in_the_border_is_shown(features, target, low, high, mixed_pack, tmp_path):
+    asked = ["data=covidx4", f"features={features}", f"target={target}", "strengths=[0.01]"]
+    evaluate(study(mixed_pack, *asked), tmp_path)
+    result = json.loads((tmp_path / "results.json").read_text())
+    assert low <= result["auroc_macro"]["value"] <= high
+    assert result["name"] == (features if target == "findings" else f"{features}_origin")
+    assert set(result["findings"]) == ({"negative", "positive"} if target == "findings" else {"nih", "cohen"})
+
+
+def test_origins_and_findings_are_two_questions(mixed_pack, tmp_path):
+    hashes = []
+    for target in ("findings", "origin"):
+        evaluate(study(mixed_pack, "data=covidx4", "features=border", f"target={target}"), tmp_path / target)
+        hashes.append(json.loads((tmp_path / target / "results.json").read_text())["config_hash"])
+    assert hashes[0] != hashes[1]
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [("origins", "target=origins is not known; choose findings or origin"), ("origin", "are not of several")],
+)
+def test_a_question_that_has_no_answer_is_refused(target, message, probe_pack, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        evaluate(study(probe_pack, "features=pixels", f"target={target}"), tmp_path)

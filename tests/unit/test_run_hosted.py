@@ -8,8 +8,8 @@ from wandb_file import offline_files, read_finished, read_offline
 
 from evax.report.record import Result
 from evax.run import train
+from evax.run_follow import follow
 from evax.run_hosted import final_scores, per_class_table, publish_scores
-from evax.run_sweep import follow
 
 QUICK = ("then.repeats=1", "then.draws=20", "then.min_positives=2", "then.readouts=[pooled]", "then.strengths=[0.01]")
 
@@ -66,6 +66,15 @@ def test_a_probe_that_follows_a_run_is_in_the_summary_of_that_run(probe_pack, tm
     table = json.loads((files[-1].parent / "files" / hosted.summary["test/per_class"]["path"]).read_text())
     assert [row[0] for row in table["data"]] == [*written["findings"], "macro"]
     assert hosted.steps == [1]
+
+
+def test_the_scores_of_a_classifier_are_in_the_summary_of_its_run(probe_pack, tmp_path):
+    small = ["image_size=32", "batch_size=16", f"data.pack={probe_pack}", "trainer.max_epochs=1", "logger=wandb"]
+    quiet = ["optim.warmup_epochs=0.0", "~callbacks.progress", "trainer.precision=32-true"]
+    train(composed("experiment=demo_finetune", *small, *quiet), tmp_path)
+    metrics = follow(tmp_path)
+    assert read_finished(tmp_path).summary["test/auroc_macro"] == metrics["test/auroc_macro"]
+    assert len({read_offline(file).run.run_id for file in offline_files(tmp_path)}) == 1
 
 
 def test_a_run_without_the_logger_is_left_alone(tmp_path):

@@ -8,8 +8,8 @@ from composing import composed
 from omegaconf import OmegaConf
 
 from evax.config import ConfigError
-from evax.run import RESUMABLE, settled
 from evax.run_launch import Launch, check_launch, difference, held, launched, placed
+from evax.run_settings import PLACES, settled
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
 SRUN = {"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "evax"}
@@ -59,9 +59,9 @@ def test_a_cluster_starts_its_own_ranks(rank):
     ],
 )
 def test_the_same_run_elsewhere_is_the_same_run(word, found, tmp_path):
-    assert difference(settled(composed()), tmp_path, RESUMABLE) == "without config.yaml"
+    assert difference(settled(composed()), tmp_path, PLACES) == "without config.yaml"
     OmegaConf.save(settled(composed()), tmp_path / "config.yaml")
-    assert difference(settled(composed(word)), tmp_path, RESUMABLE) == found
+    assert difference(settled(composed(word)), tmp_path, PLACES) == found
 
 
 def test_one_process_trains_a_run(tmp_path):

@@ -4,8 +4,8 @@ import pytest
 from composing import composed
 from training_runs import TINY, command, finish, start
 
-from evax.config import ConfigError
-from evax.run_plan import Cost, Stopwatch, cost, fitting_batch, leave_unclaimed, plan
+from evax.config import ConfigError, instantiate
+from evax.run_plan import Cost, Pace, Stopwatch, cost, fitting_batch, leave_unclaimed, num_devices, pace_that_fits, plan
 
 
 def test_a_recipe_costs_its_steps_at_the_measured_speed():
@@ -50,6 +50,29 @@ def test_a_plan_is_told_and_leaves_nothing_behind(run_pack, tmp_path):
     for line in ("speed", "data", "peak memory", "fits", "whole recipe   30 steps"):
         assert f"  {line}" in output
     assert not list(tmp_path.iterdir())
+
+
+def test_a_fine_tuning_is_planned(probe_pack, tmp_path, caplog):
+    caplog.set_level("INFO")
+    small = ("image_size=32", "batch_size=16", "trainer.accelerator=cpu", f"data.pack={probe_pack}")
+    cfg = composed("experiment=demo_finetune", *small, f"paths.runs={tmp_path}")
+    assert plan(cfg, tmp_path / "run").steps == 10 * (instantiate(cfg.data).films_per_epoch // 16)
+    assert "plan of demo_finetune: 16 films a step" in caplog.text
+
+
+def test_a_batch_that_does_not_fit_is_halved(monkeypatch):
+    def taken(cfg, micro_batch, accumulation, steps):
+        assert micro_batch * accumulation == 12
+        if micro_batch > 3:
+            raise MemoryError
+        return Pace(1, 1.0, 0.0, 7)
+
+    monkeypatch.setattr("evax.run_plan.measured", taken)
+    assert pace_that_fits(composed("trainer.accelerator=cpu"), 12, 12) == (3, Pace(1, 1.0, 0.0, 7))
+
+
+def test_devices_of_other_machines_are_counted():
+    assert num_devices(composed("trainer.devices=8", "trainer.num_nodes=2")) == 16
 
 
 def test_a_plan_of_several_runs_is_refused(run_pack, tmp_path):

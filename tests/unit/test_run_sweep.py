@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 
 from evax.config import ConfigError
 from evax.run import train
-from evax.run_sweep import SweepTable, follow
+from evax.run_follow import follow
+from evax.run_sweep import SweepTable
 
 QUICK = ("then.repeats=1", "then.draws=20", "then.min_positives=2", "then.readouts=[pooled]", "then.strengths=[0.01]")
 

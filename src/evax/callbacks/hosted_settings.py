@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +19,7 @@ PATH = re.compile(
 )
 TIME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")  # folders of Hydra, see conf/train.yaml
 FETCHED = re.compile(r"fetch (\w+)`")  # conf/tokenizer/*.yaml: the name of published weights
+ID = ".wandb_id"  # in a run directory
 JOB = "job.json"  # which `train.py -m` leaves in the folder of a job
 
 
@@ -29,13 +32,24 @@ class Names(NamedTuple):
 
 
 def names(run_dir: Path, config: Mapping[str, Any]) -> Names:
-    """Derived from where the run is, so that a resumed run keeps them; folders show as times or as digests."""
-    digest = _digest(run_dir)
+    """The run's own id, and names from where it is; folders show as times or as digests."""
+    own, digest = own_id(run_dir), _digest(run_dir)
     if (run_dir / JOB).is_file():
         group = _time(run_dir.parent) or f"multirun-{_digest(run_dir.parent)[:6]}"
         number = run_dir.name if run_dir.name.isdigit() else digest[:6]
-        return Names(digest, f"{group} {number}", group)
-    return Names(digest, " ".join([*tags(config), _time(run_dir) or digest[:6]]), None)
+        return Names(own, f"{group} {number}", group)
+    return Names(own, " ".join([*tags(config), _time(run_dir) or digest[:6]]), None)
+
+
+def own_id(run_dir: Path) -> str:
+    """Drawn once and kept in the run directory: a resumed run has it again, another run of the same name never."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    draft = run_dir / f"{ID}.{secrets.token_hex(6)}"
+    draft.write_text(secrets.token_hex(6), encoding="ascii")
+    with suppress(FileExistsError):  # another rank's came first
+        (run_dir / ID).hardlink_to(draft)
+    draft.unlink()
+    return (run_dir / ID).read_text(encoding="ascii")
 
 
 def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +76,7 @@ def chosen(config: Mapping[str, Any], part: str) -> str | None:
     """What an axis was set to: the name of published weights, a backbone's or timm's name, else its class."""
     node = config.get(part) or {}
     if part == "backbone":
-        return str(node["name"]) if node.get("name") else None
+        return str(node.get("published") or node["name"]) if node.get("name") else None
     if "model" in node:
         fetched = FETCHED.search(str(node.get("origin") or ""))
         return fetched[1] if fetched else str(node["model"])

@@ -66,11 +66,13 @@ class Preemption(Checkpoint):
             self._leave(trainer)
 
     def _leave(self, trainer: Trainer) -> None:
-        saved = 0
+        to_be_continued, saved = self.to_be_continued, 0
+        if trainer.world_size > 1:  # the signal reached some ranks first
+            to_be_continued = trainer.strategy.reduce_boolean_decision(to_be_continued, all=False)
         for callback in trainer.callbacks:
             if isinstance(callback, Checkpointing):
                 if callback.saved_step != trainer.global_step:
                     callback.save(trainer)
                 saved = callback.saved_step
         log.warning("told to stop at step %d: the checkpoint of step %d is written", trainer.global_step, saved)
-        raise Preempted(to_be_continued=self.to_be_continued)
+        raise Preempted(to_be_continued=to_be_continued)

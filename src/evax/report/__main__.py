@@ -1,11 +1,13 @@
-"""`python -m evax.report results|curves|gained|sweep|workspace`: results, curves, a gain, a multirun, a view in W&B."""
+"""`python -m evax.report results|curves|gained|sweep|baselines|workspace`: tables and figures of what was run."""
 
 import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from evax.report.baselines import BaselinesError, read_runs
 from evax.report.curves import CurvesError, write_curves
+from evax.report.efficiency import write_baselines
 from evax.report.gain import describe_gain
 from evax.report.record import ResultError
 from evax.report.results import write_results
@@ -28,6 +30,11 @@ def build_parser() -> argparse.ArgumentParser:
     gained.add_argument("folder", type=Path, help="folder that holds results.json")
     sweep = commands.add_parser("sweep", help="write the table and the plot of a multirun again")
     sweep.add_argument("folder", type=Path, help="folder that `train.py -m` has made")
+    rivals = commands.add_parser("baselines", help="compare EVA-X with its rivals: size, cost, mAUC published and ours")
+    rivals.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="fine-tuned runs, or folders of multiruns")
+    rivals.add_argument("--speed", action="store_true", help="measure films/s too, relative to EVA-X-S (minutes)")
+    rivals.add_argument("--out", type=Path, default=Path("runs/baselines"), help="folder (runs/baselines)")
+    rivals.add_argument("--conf", type=Path, default=Path("conf"), help="folder of the configuration (conf)")
     workspace = commands.add_parser("workspace", help="save a view of a W&B project: curves, ablations, scores")
     workspace.add_argument("--entity", required=True, help="user or team of the project")
     workspace.add_argument("--project", default="evax", help="as in logger.wandb.project (evax)")
@@ -47,14 +54,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
             log.info("wrote %s", write_curves(options.run_dir))
         elif options.command == "sweep":
             log.info("%s", write_sweep(options.folder, read_jobs(options.folder)))
+        elif options.command == "baselines":
+            log.info("%s", compare_baselines(options))
         elif options.command == "workspace":
             log.info("saved: %s", save_workspace(options.entity, options.project))
         else:
             text, is_above = describe_gain(options.folder)
             log.info("%s", text)
             parser.exit(0 if is_above else 1)
-    except (ResultError, CurvesError, SweepError, WorkspaceError) as error:
+    except (ResultError, CurvesError, SweepError, BaselinesError, WorkspaceError) as error:
         parser.exit(2, f"error: {error}\n")
+
+
+def compare_baselines(options: argparse.Namespace) -> str:
+    """Read the runs before the backbones are counted, which takes half a minute and torch."""
+    from evax.config import ConfigError
+    from evax.run_baselines import measured
+
+    ours, setting = read_runs(options.runs)
+    try:
+        sizes = measured(options.conf, with_speed=options.speed)
+    except ConfigError as error:
+        raise BaselinesError(str(error)) from error
+    return f"{write_baselines(options.out, sizes, ours, setting)}wrote {options.out}/baselines.md, .csv and .png"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One method minus another: a table for the terminal and a figure, with the words that an interval allows."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,46 @@ def describe_comparison(comparison: Mapping[str, Any]) -> str:
             f"{label(name):<22} {_signed(score['value'])}  [{_signed(score['low'])}, {_signed(score['high'])}]{p}"
         )
     return "\n".join([*lines, verdict(difference["macro"])]) + "\n"
+
+
+def comparisons_section(folder: Path) -> str:
+    """The page's section on the comparisons in `folder`: a table of each subfolder's files; empty without files."""
+    groups = {path.parent for path in folder.glob("*/*.json")}
+    return "\n".join(["## Comparisons of runs\n", *map(_group, sorted(groups))]) if groups else ""
+
+
+def _group(folder: Path) -> str:
+    contents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    first = contents[0]
+    rows = []
+    for content in contents:
+        score = content["difference"]["macro"]
+        gain = f"{_signed(score['value'])} [{_signed(score['low'])}, {_signed(score['high'])}]".replace("-", "−")
+        ours, theirs = (_each(values) for values in content["auroc_macro"])
+        rows.append(f"| {content['name']} | {ours} | {content['rival']} | {theirs} | {gain} | {verdict(score)} |")
+    recipe = f" {first['recipe']}" if first["recipe"] else ""
+    return "\n".join(
+        [
+            f"### {folder.name}: {first['data']}, protocol {first['protocol']}{recipe}",
+            "",
+            f"Macro test AUROC over {len(first['difference']['per_class'])} findings, of each run and in the mean; "
+            f"{first['num_train']:,} training films, {first['num_films']:,} test films of {first['num_patients']:,} "
+            f"patients; the difference of the means on the same {first['num_draws']:,} resamples of patients.",
+            "",
+            "| method | AUROC | minus | AUROC | difference | |",
+            "| --- | --- | --- | --- | --: | --- |",
+            *rows,
+            "",
+            *(f"- `{content['command']}`, commit `{content['commit']}`" for content in contents),
+            "",
+        ]
+    )
+
+
+def _each(values: Sequence[float]) -> str:
+    mean = sum(values) / len(values)
+    runs = ", ".join(f"{value:.3f}" for value in values)
+    return f"**{mean:.3f}** ({runs})" if len(values) > 1 else f"**{mean:.3f}**"
 
 
 def verdict(score: Mapping[str, float | None]) -> str:

@@ -24,11 +24,23 @@ class Interval:
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting of the cross-validation: feature set, inverse penalty, macro AUROC (None: the only setting)."""
+    """One setting of the cross-validation: feature set, inverse penalty, macro AUROC (None: the only setting).
+
+    Of nearest films, which have no penalty, it is how many vote and at which temperature.
+    """
 
     features: str
-    strength: float
+    strength: float | None
     auroc_macro: float | None
+    neighbors: int | None = None
+    temperature: float | None = None
+
+    @property
+    def setting(self) -> str:
+        """What was chosen beside the features."""
+        if self.neighbors is not None:
+            return f"{self.neighbors} nearest at {self.temperature:g}"
+        return f"{self.strength:g}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,8 @@ class Result:
 
     def to_json(self) -> str:
         """The file's text: two spaces of indent, field order as declared."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        content = dataclasses.asdict(self, dict_factory=_without_absent)
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, file: str) -> "Result":
@@ -98,6 +111,11 @@ def read_results(folder: Path) -> list[Result]:
         for comparison in result.comparisons:
             _check_comparison(result, comparison, by_name)
     return results
+
+
+def _without_absent(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Fields of a dataclass; a linear probe has no votes."""
+    return {name: value for name, value in items if value is not None or name not in ("neighbors", "temperature")}
 
 
 def _refuse_constant(constant: str) -> float:
@@ -130,13 +148,15 @@ def _decode_fields(kind: Any, value: Any, file: str, field: str) -> Any:
     prefix = f"{field}." if field else ""
     if not isinstance(value, dict):
         raise ResultError(f"{file}: field {field or 'top level'!r} must be an object")
+    optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
     for name in hints:
-        if name not in value:
+        if name not in value and name not in optional:
             raise ResultError(f"{file}: field {prefix + name!r} is missing")
     for name in value:
         if name not in hints:
             raise ResultError(f"{file}: field {prefix + name!r} is unknown; known are {', '.join(hints)}")
-    return kind(**{name: _decode(hint, value[name], file, prefix + name) for name, hint in hints.items()})
+    given = {name: hint for name, hint in hints.items() if name in value}
+    return kind(**{name: _decode(hint, value[name], file, prefix + name) for name, hint in given.items()})
 
 
 def _check(result: Result, file: str) -> None:

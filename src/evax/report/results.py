@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
+from evax.report.comparison import comparisons_section
 from evax.report.record import Interval, Result, read_results
 
 HEADLINE = "Pneumonia"  # the finding shown beside the macro mean
@@ -22,8 +23,8 @@ not compare. ChestX-ray14 films: NIH Clinical Center (Wang et al., CVPR 2017).
 
 
 def write_results(folder: Path, page: Path) -> None:
-    """Write the page for a folder of results files."""
-    text = render(read_results(folder))
+    """Write the page for a folder of results files, and of comparisons in `comparisons/GROUP/`."""
+    text = render(read_results(folder)) + comparisons_section(folder / "comparisons")
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(text, encoding="utf-8", newline="\n")
 
@@ -83,7 +84,7 @@ def _choice(result: Result) -> list[str]:
     if result.chosen is None:
         return ["–", "–", "–"]
     score = f"{_number(result.chosen.auroc_macro)} (best of {len(result.trials)})"
-    return [result.chosen.features, f"{result.chosen.strength:g}", score]
+    return [result.chosen.features, result.chosen.setting, score]
 
 
 def _differences(results: list[Result]) -> list[str]:

@@ -11,8 +11,9 @@ def summarise(result: Result) -> str:
         gain = comparison.auroc_macro
         lines.append(f"macro minus {comparison.rival:<8} {_number(gain.value, '+.3f')}  {_range(gain, '+.3f')}")
     if result.chosen is not None:
+        setting = f"{'C=' * (result.chosen.neighbors is None)}{result.chosen.setting}"
         how = "the only setting" if result.chosen.auroc_macro is None else "chosen by cross-validation"
-        lines.append(f"{how}: {result.chosen.features}, C={result.chosen.strength:g}")
+        lines.append(f"{how}: {result.chosen.features}, {setting}")
     return "\n".join(["test AUROC, 95 % interval over patients", *lines]) + "\n"
 
 

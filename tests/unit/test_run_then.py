@@ -7,9 +7,10 @@ from composing import CONF
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from evax.checkpoints.files import read_checkpoint, write_checkpoint
 from evax.config import ConfigError, register_schemas
 from evax.run import train
-from evax.run_sweep import follow
+from evax.run_follow import follow
 
 SMALL = ["debug=one_step", "image_size=32", "~callbacks.feature_probe", "trainer.accelerator=cpu"]
 
@@ -42,6 +43,16 @@ def test_the_best_checkpoint_is_fine_tuned_and_scored(probe_pack, tmp_path):
     assert follow(tmp_path / "run") == metrics
 
 
+def test_a_fine_tuning_of_an_earlier_best_checkpoint_is_not_taken_for_that_of_the_newest(probe_pack, tmp_path):
+    pretrain(probe_pack, tmp_path / "run")
+    follow(tmp_path / "run")
+    newer = read_checkpoint(tmp_path / "run" / "best.ckpt")
+    newer["state_dict"]["backbone.cls_token"] += 1
+    write_checkpoint(newer, tmp_path / "run" / "best.ckpt")
+    with pytest.raises(ConfigError, match=r"finetune holds another run already .weights_sha256 is"):
+        follow(tmp_path / "run")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -50,6 +61,11 @@ def test_the_best_checkpoint_is_fine_tuned_and_scored(probe_pack, tmp_path):
         ({"then": ["data.pak=nowhere"]}, "pak"),
         ({"then": ["optim.warmup_epochs=2.0"]}, "optim.warmup_epochs=2.0 must be less than trainer.max_epochs=1"),
         ({"then": ["+trainer.max_steps=3"]}, "trainer.max_steps is not yours to set"),
+        (
+            {"then": ["backbone=eva_x_small"]},
+            "is of eva_x_small, and the run of eva_x_tiny; choose the one of its size",
+        ),
+        ({"then": ["batch_size=512"]}, "batch_size=512 is more than"),
         ({"overrides": ["cluster=local"]}, "then=demo_finetune follows runs that start their own ranks"),
     ],
 )

@@ -1,20 +1,34 @@
-"""`then=finetune_…`: the fine-tuning that follows pre-training: composed at the start, done in RUN/finetune."""
+"""`then=`: what follows a run, composed and checked before the run's first step."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from evax.config import TRAIN_KEYS, ConfigError, check_config, instantiate
-from evax.run import PLACE, begin, check_protocol, check_trainer, claim, is_classifier, open_data, settled
-from evax.run_classify import score
-from evax.run_hosted import publish_scores
+from evax.config import TRAIN_KEYS, ConfigError, check_config
+from evax.data.module import PackDataModule
+from evax.run_build import build_task, check_films, open_data
+from evax.run_evaluate import check_probe
+from evax.run_gate import check_apart
 from evax.run_launch import launched
+from evax.run_settings import PLACE, check_protocol, check_trainer, is_classifier, settled
 
-FOLDER = "finetune"  # in the run directory
-OWN = ("seed", "paths", "backbone.name", *(f"trainer.{key}" for key in PLACE))  # taken over from the run
+OWN = ("seed", "paths", *(f"trainer.{key}" for key in PLACE))  # taken over from the run
+
+
+def check_then(cfg: DictConfig, data: PackDataModule) -> None:
+    """Refuse, before a run has cost anything, what `then` could not do after it."""
+    then = cfg.get("then")
+    if then is None:
+        return
+    if then.get("experiment") is None:
+        check_probe(then, data, prefix="then.")
+        return
+    tuned = open_data(then.config)
+    check_films(then.config, tuned)
+    check_apart(data, tuned)
+    build_task(then.config, tuned).optim.schedule(tuned.steps_per_epoch, then.config.trainer.max_epochs)
 
 
 def with_finetuning(cfg: DictConfig) -> DictConfig:
@@ -39,36 +53,20 @@ def with_finetuning(cfg: DictConfig) -> DictConfig:
 
 
 def finetuning_of(cfg: DictConfig, experiment: str, overrides: Sequence[str]) -> DictConfig:
-    """The settled configuration of `experiment` with the backbone, seed and devices of the run `cfg`."""
+    """The settled configuration of `experiment` with the seed and devices of the run `cfg`."""
     planned = compose("train", overrides=[f"experiment={experiment}", *overrides])
     for key in OWN:
         value: Any = OmegaConf.select(cfg, key)
         if value is not None:
             OmegaConf.update(planned, key, value, force_add=True)
+    if planned.backbone.get("name") != cfg.backbone.get("name"):
+        raise ConfigError(
+            f"then.experiment={experiment} is of {planned.backbone.get('name')}, and the run of "
+            f"{cfg.backbone.get('name')}; choose the one of its size, or then=finetune_cxr14, which does"
+        )
     if not is_classifier(planned):
         raise ConfigError(f"then.experiment={experiment} is no fine-tuning")
     check_config(planned, TRAIN_KEYS)
     check_protocol(planned)
     check_trainer(planned.trainer)
     return settled(planned)
-
-
-def check_finetuning(cfg: DictConfig) -> None:
-    """Refuse, before pre-training has cost anything, what the fine-tuning lacks: films, classes, an end of the rate."""
-    data = open_data(cfg)
-    task = instantiate(cfg.model, classes=list(data.classes))
-    task.optim.schedule(data.steps_per_epoch, cfg.trainer.max_epochs)
-
-
-def fine_tune(then: DictConfig, run_dir: Path) -> dict[str, float]:
-    """Fine-tune the best checkpoint of `run_dir` in its folder `finetune`, and score the test films."""
-    cfg = OmegaConf.create(OmegaConf.to_container(then.config))
-    assert isinstance(cfg, DictConfig)
-    for node in (cfg, cfg.backbone, cfg.model.backbone):
-        node.weights = str(run_dir)
-    folder = run_dir / FOLDER
-    claim(cfg, folder)
-    begin(cfg, folder)
-    scores = score(cfg, folder)
-    publish_scores(run_dir, folder)
-    return scores

@@ -1,0 +1,132 @@
+"""From a settled configuration to films, task and trainer."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from omegaconf import DictConfig
+
+from evax.callbacks import AtomicCheckpointIO, MetricsCsv, TensorBoard
+from evax.callbacks.hosted import HostedLogger
+from evax.checkpoints.errors import WeightsError
+from evax.checkpoints.files import step_of
+from evax.config import ConfigError, innermost, instantiate
+from evax.data.manifest import PackError
+from evax.data.module import PackDataModule
+from evax.run_launch import launched
+from evax.run_settings import is_classifier
+from evax.tasks.base import Task
+
+
+def open_data(cfg: DictConfig) -> PackDataModule:
+    """The films; where a pack is missing, one message that also names missing weights, and what runs without both."""
+    data, missing = built_or_missing(cfg.data)
+    if missing:
+        missing += built_or_missing(cfg.tokenizer)[1] if cfg.tokenizer is not None else []
+        raise ConfigError(f"{'; '.join(missing)}; `make demo` needs neither data nor weights")
+    return data
+
+
+def check_films(cfg: DictConfig, data: PackDataModule) -> None:
+    """Refuse a batch without films or devices without a share of it, and a fine-tuning that nothing could score."""
+    if data.steps_per_epoch < 1:
+        raise ConfigError(f"batch_size={cfg.batch_size} is more than {data.films_per_epoch} training films; lower it")
+    devices, nodes = cfg.trainer.get("devices"), cfg.trainer.get("num_nodes", 1)
+    if isinstance(devices, int) and devices > 0:
+        data.accumulation(devices * nodes)
+    if not is_classifier(cfg):
+        return
+    for split in dict.fromkeys((data.select_on, "test")):
+        targets, is_known = data.targets_of(data.rows(split))
+        has_both = ((targets == 1) & is_known).any(0) & ((targets == 0) & is_known).any(0)
+        if not has_both.any():
+            raise ConfigError(
+                f"data.split={data.split}: none of its {len(targets)} {split} films can be scored, as no finding is "
+                "present in one and absent in another; choose another scheme of the pack"
+            )
+
+
+def built_or_missing(node: DictConfig) -> tuple[Any, list[str]]:
+    """What a node describes, or the message about the files that it lacks."""
+    try:
+        return instantiate(node), []
+    except Exception as error:
+        root = innermost(error)
+        if not isinstance(root, PackError | WeightsError):
+            raise
+        return None, [str(root)]
+
+
+def build_task(cfg: DictConfig, data: PackDataModule, *, has_checkpoint: bool = False) -> Task:
+    """The task with its first weights, or without them where a checkpoint has newer ones."""
+    classes = {"classes": list(data.classes)} if is_classifier(cfg) else {}
+    task: Task = instantiate(without_weights(cfg.model) if has_checkpoint else cfg.model, **classes)
+    return task
+
+
+def without_weights(model: DictConfig) -> DictConfig:
+    """The same model without the file it first started from: a checkpoint has newer weights."""
+    model = model.copy()
+    if "weights" in model.backbone:
+        model.backbone.weights = None
+    return model
+
+
+def build_trainer(cfg: DictConfig, run_dir: Path, data: PackDataModule) -> Trainer:
+    """Lightning's Trainer with our checkpoint files, samplers and loggers."""
+    callbacks: list[Callback] = [instantiate(node) for node in (cfg.callbacks or {}).values() if node]
+    copies: list[Logger] = [instantiate(node, save_dir=str(run_dir)) for node in (cfg.logger or {}).values() if node]
+    trainer: Trainer = instantiate(
+        cfg.trainer,
+        callbacks=callbacks,
+        logger=[MetricsCsv(run_dir), *copies],
+        plugins=[AtomicCheckpointIO(), *environment()],
+        default_root_dir=str(run_dir),
+        log_every_n_steps=1,
+        use_distributed_sampler=False,  # our samplers know ranks, and resume
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+        num_sanity_val_steps=0,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+        enable_model_summary=False,
+    )
+    trainer.accumulate_grad_batches = data.accumulation(trainer.world_size)
+    return trainer
+
+
+def environment() -> list[ClusterEnvironment]:
+    """SLURM's ranks where srun started them; torchrun's come first, and a requeue is never Lightning's.
+
+    A single task of SLURM starts its ranks itself, as anywhere.
+    """
+    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
+        return []
+    return [SLURMEnvironment(auto_requeue=False)] if launched() is not None else [LightningEnvironment()]
+
+
+def rewind(loggers: Sequence[Logger], checkpoint: Path | None) -> None:
+    """Let the metrics table, and then each copy of it, end where the checkpoint does."""
+    step = step_of(checkpoint) if checkpoint else 0
+    for logger in loggers:
+        if isinstance(logger, MetricsCsv | HostedLogger | TensorBoard):
+            logger.rewind(step)
+
+
+def quiet() -> None:
+    """Leave the terminal to what a user can act on."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # values are equal on all ranks already
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # inside Lightning
+    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")  # its batch sampler is
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # a choice, see data.num_workers

@@ -1,0 +1,57 @@
+"""What a trained run leads to: a classifier's test films are scored, and `then` is done."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from evax.run import begin
+from evax.run_classify import score
+from evax.run_evaluate import evaluate
+from evax.run_features import read_run
+from evax.run_hosted import publish_scores
+from evax.run_settings import identified, is_classifier
+
+FINETUNE = "finetune"  # in the run directory
+
+
+def follow(run_dir: str | Path) -> dict[str, float]:
+    """Score a classifier's test films; then do what the run's configuration says under `then`.
+
+    That is a fine-tuning, or a probe of frozen features before (random) and after training. W&B is told what came out,
+    where the run has it.
+    """
+    run_dir = Path(run_dir).absolute()
+    saved = read_run(run_dir)
+    then, scores = saved.get("then"), {}
+    if is_classifier(saved):
+        scores = score(saved, run_dir)
+        publish_scores(run_dir, run_dir)
+    if then is None:
+        return scores
+    return fine_tune(then, run_dir) if then.get("experiment") is not None else probe(then, run_dir)
+
+
+def probe(then: DictConfig, run_dir: Path) -> dict[str, float]:
+    """What frozen features are worth before and after training, and the paired difference."""
+    common = {"run": str(run_dir), "name": None, "method": None, "notes": [], "seed": 0, **then}
+    evaluate(OmegaConf.create(common | {"features": "random", "against": []}), run_dir)
+    random = run_dir / "evaluation" / "random"
+    scores = evaluate(OmegaConf.create(common | {"features": "backbone", "against": [str(random)]}), run_dir)
+    publish_scores(run_dir, run_dir / "evaluation" / "backbone", [random])
+    return scores
+
+
+def fine_tune(then: DictConfig, run_dir: Path) -> dict[str, float]:
+    """Fine-tune the best checkpoint of `run_dir` in its folder `finetune`, and score the test films.
+
+    A fine-tuning of an earlier best checkpoint that stands there is refused: the run was gone on with.
+    """
+    cfg = OmegaConf.create(OmegaConf.to_container(then.config))
+    assert isinstance(cfg, DictConfig)
+    for node in (cfg, cfg.backbone, cfg.model.backbone):
+        node.weights = str(run_dir)
+    folder = run_dir / FINETUNE
+    begin(identified(cfg), folder)
+    scores = score(cfg, folder)
+    publish_scores(run_dir, folder)
+    return scores

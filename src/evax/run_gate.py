@@ -1,0 +1,32 @@
+"""No film that is scored may have been seen before: the patients of a run against the test films of what follows it."""
+
+import logging
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from evax.checkpoints.weight_files import CONFIG
+from evax.data.leakage import check_gate, cohort
+from evax.data.module import PackDataModule
+from evax.run_build import built_or_missing
+
+log = logging.getLogger(__name__)
+
+
+def check_patients(weights: Path, data: PackDataModule) -> None:
+    """Refuse test films of patients that the run at `weights` was trained on; LeakageError counts them.
+
+    A file tells nobody's patients, and a run's pack may be gone: then it is said that nothing was checked.
+    """
+    trained = None
+    if (weights / CONFIG).exists():
+        trained, _ = built_or_missing(OmegaConf.load(weights / CONFIG).data)
+    if trained is None:
+        log.info("%s does not tell whose films it was trained on: nothing keeps them from the test films", weights.name)
+    else:
+        check_apart(trained, data)
+
+
+def check_apart(trained: PackDataModule, data: PackDataModule) -> None:
+    """Refuse test films of `data` whose patients are among those that `trained` trains on."""
+    check_gate(cohort(trained.pack, trained.split, trained.fit_on), [cohort(data.pack, data.split, ("test",))])

@@ -1,0 +1,81 @@
+"""A trained classifier on the test films of a pack."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from composing import composed
+
+from evax.config import ConfigError
+from evax.data.leakage import LeakageError
+from evax.data.prepare import prepare
+from evax.data.sources.phantom import PhantomSource
+from evax.run import train
+from evax.run_follow import follow
+from evax.run_score import score_classifier, shared_classes
+
+
+@pytest.fixture(scope="module")
+def run(probe_pack, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "run"
+    small = ("image_size=32", "batch_size=16", "trainer.accelerator=cpu", "trainer.precision=32-true")
+    short = ("trainer.max_epochs=1", "optim.warmup_epochs=0.0", "data.fit_on=[train]")
+    train(composed("experiment=demo_finetune", f"data.pack={probe_pack}", *small, *short), run_dir)
+    follow(run_dir)
+    return run_dir
+
+
+def scored(run_dir, pack, folder, *words):
+    common = [f"weights={run_dir}", f"data.pack={pack}", "features=classifier", "draws=20"]
+    cfg = composed(*common, *words, root="evaluate")
+    score_classifier(cfg, folder, [*common, *words])
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_its_own_films_get_the_scores_that_they_had(run, probe_pack, tmp_path):
+    result = scored(run, probe_pack, tmp_path)
+    own = json.loads((run / "results.json").read_text())
+    assert result["auroc_macro"]["value"] == own["auroc_macro"]["value"]
+    assert result["test_ids_digest"] == own["test_ids_digest"]
+    tables = [pd.read_parquet(folder / "predictions" / "test.parquet") for folder in (run, tmp_path)]
+    pd.testing.assert_frame_equal(*tables, atol=1e-6)
+    assert (tmp_path / "figures" / "roc.png").exists()
+    assert (tmp_path / "report_card.json").exists()
+
+
+def test_classes_are_shared_under_either_name():
+    found = shared_classes(["Mass", "Effusion", "Hernia"], ["Pleural Effusion", "Mass"])
+    assert found == {"Mass": "Mass", "Effusion": "Pleural Effusion"}
+    assert shared_classes(["Pleural Effusion"], ["Effusion"]) == {"Pleural Effusion": "Effusion"}
+
+
+class Swapped(PhantomSource):
+    """The same films, those that trained to test on."""
+
+    def films(self):
+        films, refusals = super().films()
+        other = {"train": "test", "val": "val", "test": "train"}
+        swapped = [{name: other[split] for name, split in film.splits.items()} for film in films]
+        return [replace(film, splits=splits) for film, splits in zip(films, swapped, strict=True)], refusals
+
+
+def test_films_that_trained_are_refused(run, tmp_path):
+    prepare(Swapped(num_films=120, films_per_patient=1, size=64), tmp_path / "pack", size=64, workers=0)
+    with pytest.raises(LeakageError, match=r"shares [0-9]+ patients and [0-9]+ films with the test set"):
+        scored(run, tmp_path / "pack", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["repeats=2"], "repeats=2: features=classifier scores as it was trained"), (["weights=null"], "needs weights=")],
+)
+def test_what_it_has_no_use_for_is_refused(words, message, run, probe_pack, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        scored(run, probe_pack, tmp_path, *words)
+
+
+def test_probabilities_are_finite(run):
+    table = pd.read_parquet(run / "predictions" / "test.parquet").drop(columns="image_id").to_numpy()
+    assert np.isfinite(table).all()
