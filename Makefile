@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --d
 DEMO := runs/demo
 PROBE := readouts=[four_blocks] strengths=[0.01] precision=auto
 
-.PHONY: help install format check test test-all parity demo bench docs clean
+.PHONY: help install format check test test-all parity demo sample bench docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ demo: install  ## Pre-train a small student on chest phantoms and show what it l
 	$(BIN)/python -m evax.report gained $(DEMO)/evaluation/backbone
 	@echo "Look at: $(DEMO)/figures (what the student sees and predicts, curves.png), $(DEMO)/metrics.csv,"
 	@echo "         $(DEMO)/evaluation/backbone/summary.txt (probe before and after)"
+
+sample: install  ## Fine-tune on real films, three ways and seeds (EVAX_SHARED); stopped, it goes on when given again
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash tools/sample.sh
 
 bench: install  ## Speeds, as ratios in one run, with a summary at the end
 	$(BIN)/python -m benchmarks
