@@ -33,6 +33,7 @@ def sweep(run_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return folder, process.returncode, output
 
 
+@pytest.mark.slow
 def test_each_job_is_one_run_with_every_step_once(sweep: tuple[Path, int, str]) -> None:
     tables = sorted(sweep[0].glob("**/metrics.csv"))
     assert [table.parent.name for table in tables] == ["0", "1"], sweep[2]
@@ -42,6 +43,7 @@ def test_each_job_is_one_run_with_every_step_once(sweep: tuple[Path, int, str]) 
         assert read_checkpoint(table.parent / "best.ckpt")["global_step"] > 0
 
 
+@pytest.mark.slow
 def test_the_table_waits_for_the_jobs_and_names_the_wrong_one(sweep: tuple[Path, int, str]) -> None:
     folder, code, output = sweep
     assert code == 1

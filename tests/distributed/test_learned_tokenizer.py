@@ -23,6 +23,7 @@ def one_rank_learned(words: list[str], run_pack: Path, tmp_path_factory: pytest.
     return run_dir
 
 
+@pytest.mark.slow
 def test_two_ranks_equal_one(words: list[str], run_pack: Path, one_rank_learned: Path, tmp_path: Path) -> None:
     finish(start(command(*in_float64(run_pack, tmp_path / "run", devices=2), *words)))
     assert relative_distance(final_state(one_rank_learned), final_state(tmp_path / "run")) < EXACT

@@ -59,7 +59,8 @@ def test_five_random_kills_leave_no_trace(seed: int, run_pack: Path, uninterrupt
     check_equal(tmp_path / "run", uninterrupted)
 
 
-@pytest.mark.parametrize("workers", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4))])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2, 4])
 def test_workers_change_nothing(workers: int, run_pack: Path, uninterrupted: Path, tmp_path: Path) -> None:
     finish(start(run(run_pack, tmp_path / "run", f"data.num_workers={workers}")))
 
