@@ -1,6 +1,7 @@
 import pickle
 from collections import defaultdict
 
+import cv2
 import numpy as np
 import pytest
 
@@ -71,3 +72,16 @@ def test_fingerprint_changes_with_every_setting(change):
 def test_an_impossible_setting_is_named(key, value):
     with pytest.raises(ValueError, match=f"{key} is {value}"):
         PhantomSource(**{key: value})
+
+
+def test_contrast_makes_lesions_clearer_and_nothing_else(source, films):
+    clear = PhantomSource(num_films=200, seed=5, size=96, contrast=4.0)
+    film = next(film for film in films if sum(film.labels))
+    lesions = source.read(film).masks["lesions"] > 0
+    change = np.abs(clear.read(film).image.astype(int) - source.read(film).image)
+    near = cv2.dilate(lesions.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    assert change[lesions].mean() > 5 * change[~near].mean()
+    assert clear.films()[0] == source.films()[0]
+    assert clear.fingerprint() != source.fingerprint()
+    with pytest.raises(ValueError, match="contrast is 0"):
+        PhantomSource(contrast=0.0)
