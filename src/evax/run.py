@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from evax.callbacks.metrics_csv import METRICS
 from evax.checkpoints.files import newest_valid, step_of
+from evax.checkpoints.published import published_file
 from evax.checkpoints.weight_files import CHECKPOINTS, CONFIG
 from evax.config import ConfigError, announced, save_config
 from evax.data.module import PackDataModule
@@ -79,10 +80,17 @@ def check_submission(cfg: DictConfig) -> None:
     data = open_data(cfg)
     check_films(cfg, data)
     check_then(cfg, data)
+    check_weights(cfg, data)
     for node in (cfg.tokenizer, cfg.model.backbone):
         if node is not None and (missing := built_or_missing(node)[1]):
             raise ConfigError(missing[0])
     build_task(cfg, data).optim.schedule(data.steps_per_epoch, cfg.trainer.max_epochs)
+
+
+def check_weights(cfg: DictConfig, data: PackDataModule) -> None:
+    """Refuse to test on the patients whose films the weights of a fine-tuning come from."""
+    if isinstance(cfg.weights, str) and data.labels is not None and Path(cfg.weights).exists():
+        check_patients(published_file(cfg.weights, cfg.backbone.get("published")), data)
 
 
 def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
@@ -94,8 +102,7 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     data = open_data(cfg)
     check_films(cfg, data)
     check_then(cfg, data)
-    if cfg.weights is not None and data.labels is not None:
-        check_patients(Path(cfg.weights), data)
+    check_weights(cfg, data)
     task = build_task(cfg, data, has_checkpoint=checkpoint is not None)
     trainer = build_trainer(cfg, run_dir, data)
     trainer.precision_plugin.convert_module(task)  # in place; Lightning does so only after loading, and would round

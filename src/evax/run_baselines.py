@@ -40,7 +40,9 @@ def asked_for(config: DictConfig) -> list[str]:
     """The backbones of the command line, else those of the sweep; ConfigError for one without published weights."""
     words = [word for word in config.hydra.overrides.task if word.startswith(f"{KEY}=")]
     names = (words[-1].partition("=")[2] if words else config.hydra.sweeper.params[KEY]).replace(" ", "").split(",")
-    known = entries()
+    known = [name for name in entries() if not name.startswith("eva_x")]  # that has experiments of its own
+    if "recipe=paper" in config.hydra.overrides.task:
+        raise ConfigError("recipe=paper: the rivals have one recipe, that of the published scripts; leave it out")
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(f"backbone={unknown[0]}: this sweep is over {', '.join(known)}")
     return names

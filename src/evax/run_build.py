@@ -47,6 +47,14 @@ def check_films(cfg: DictConfig, data: PackDataModule) -> None:
         data.accumulation(devices * nodes)
     if not is_classifier(cfg):
         return
+    every, epochs = cfg.trainer.get("check_val_every_n_epoch", 1), cfg.trainer.max_epochs
+    if every > epochs:
+        raise ConfigError(
+            f"trainer.check_val_every_n_epoch={every} is more than trainer.max_epochs={epochs}: no checkpoint would be "
+            "chosen; lower it"
+        )
+    if cfg.model.loss == "exclusive":
+        check_exclusive(data)
     for split in dict.fromkeys((data.select_on, "test")):
         targets, is_known = data.targets_of(data.rows(split))
         has_both = ((targets == 1) & is_known).any(0) & ((targets == 0) & is_known).any(0)
@@ -54,6 +62,20 @@ def check_films(cfg: DictConfig, data: PackDataModule) -> None:
             raise ConfigError(
                 f"data.split={data.split}: none of its {len(targets)} {split} films can be scored, as no finding is "
                 "present in one and absent in another; choose another scheme of the pack"
+            )
+
+
+def check_exclusive(data: PackDataModule) -> None:
+    """Refuse films that do not show exactly one of the classes."""
+    if len(data.classes) < 2:
+        raise ConfigError(f"model.loss=exclusive chooses among classes, and there is {', '.join(data.classes)} alone")
+    for split in dict.fromkeys((*data.fit_on, data.select_on, "test")):
+        targets, is_known = data.targets_of(data.rows(split))
+        others = int((~is_known.all(1) | (targets.sum(1) != 1)).sum())
+        if others:
+            raise ConfigError(
+                f"model.loss=exclusive: {others} of {len(targets)} {split} films do not show exactly one of "
+                f"{', '.join(data.classes)}; use model.loss=binary, or give data.labels.findings all the classes"
             )
 
 

@@ -33,7 +33,9 @@ def score(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     """Write predictions by film, report card, figures and results.json of a classifier's best checkpoint."""
     data: PackDataModule = instantiate(cfg.data)
     task = best_classifier(cfg, data, run_dir)
-    parts = {split: predicted(cfg, data, task, data.rows(split)) for split in ("val", "test")}
+    has_val = data.holds("val") and "val" not in data.fit_on  # films that trained choose no threshold
+    splits = ("val", "test") if has_val else ("test",)
+    parts = {split: predicted(cfg, data, task, data.rows(split)) for split in splits}
     options = CardOptions(exclusive=task.is_exclusive, num_draws=DRAWS, seed=cfg.seed)
     card, summary = write_card(run_dir, data, parts, scored(cfg, data), options)
     write_training_films(data, run_dir)
@@ -54,8 +56,16 @@ def scored(cfg: DictConfig, data: PackDataModule) -> Scored:
         identity=run_identity(cfg) | {"protocol": cfg.protocol, "recipe": recipe},
         num_train=len(data.train_rows),
         train_ids_digest=ids_digest(np.array(data.pack.texts("image_id", data.train_rows))),
-        notes=["control: the training films have each other's labels"] if data.shuffle_labels else [],
+        notes=notes_on(data),
     )
+
+
+def notes_on(data: PackDataModule) -> list[str]:
+    """What a reader of the scores must know."""
+    notes = ["control: the training films have each other's labels"] if data.shuffle_labels else []
+    if "val" in data.fit_on:
+        notes.append("the val films trained, too: there are no thresholds and no temperature")
+    return notes
 
 
 def write_training_films(data: PackDataModule, run_dir: Path) -> None:

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from omegaconf import DictConfig, ListConfig
 
+from evax.checkpoints.weight_files import CONFIG
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
+from evax.data.labels import resolve_labels
 from evax.data.module import PackDataModule
 from evax.evaluation.comparison import Table, compare_tables
 from evax.evaluation.predictions import finding_columns, ids_digest
@@ -95,17 +97,26 @@ def labelled_films(runs: Sequence[Scored]) -> tuple[LabelledFilms, list[str]]:
         raise ConfigError("compare: the runs have no finding in common")
     if left_out := sorted({name for run in runs for name in run.result["findings"]} - set(shared)):
         log.info("not every run has scored %s; left out", ", ".join(left_out))
-    data: PackDataModule = instantiate(read_run(runs[0].run).data)
+    owner = next((run.run for run in runs if (run.run / CONFIG).exists()), None)
+    if owner is None:
+        raise ConfigError("compare: none of the folders is a run, or in one, that could tell the labels; add a run")
+    data: PackDataModule = instantiate(read_run(owner).data)
     rows = data.rows("test")
     ids = np.array(data.pack.texts("image_id", rows))
     for run in runs:
         if run.result["test_ids_digest"] != ids_digest(ids):
             raise ConfigError(f"compare={run.folder}: it scored other test films than {runs[0].folder}")
     patients = np.array(data.pack.texts("patient_id", rows))
-    targets, is_known = data.targets_of(rows)
-    return LabelledFilms(ids, patients, targets, is_known).only(
-        [list(data.classes).index(name) for name in shared]
-    ), shared
+    classes = (
+        data.classes or data.pack.findings
+    )  # pre-training has no labels of its own: the pack's, as probes take them
+    targets, is_known = (
+        data.targets_of(rows)
+        if data.classes
+        else resolve_labels(np.asarray(data.pack.labels)[rows], data.pack.findings)
+    )
+    columns = [list(classes).index(name) for name in shared]
+    return LabelledFilms(ids, patients, targets, is_known).only(columns), shared
 
 
 def table_of(name: str, runs: Sequence[Scored]) -> Table:

@@ -35,9 +35,13 @@ def read_run(run_dir: Path) -> DictConfig:
 
 
 def run_identity(saved: DictConfig) -> dict[str, Any]:
-    """What decides the weights of a run: its settings without the place of its pack."""
+    """What decides the weights of a run: its settings, and the digests of files in place of their paths."""
     run = cast("dict[str, Any]", OmegaConf.to_container(saved))
     kept = {key: run[key] for key in ("seed", "image_size", "batch_size", "model", "trainer")}
+    for part in ("backbone", "tokenizer"):
+        if run["model"].get(part) is not None:
+            kept["model"][part] = {key: value for key, value in run["model"][part].items() if key != "weights"}
+    kept |= {key: run.get(key) for key in ("weights_sha256", "teacher_sha256")}
     return kept | {"data": {key: value for key, value in run["data"].items() if key != "pack"}}
 
 

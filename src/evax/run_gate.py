@@ -5,7 +5,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from evax.checkpoints.weight_files import CONFIG
+from evax.checkpoints.export import run_config
+from evax.checkpoints.weight_files import find_file
 from evax.data.leakage import check_gate, cohort
 from evax.data.module import PackDataModule
 from evax.run_build import built_or_missing
@@ -14,13 +15,14 @@ log = logging.getLogger(__name__)
 
 
 def check_patients(weights: Path, data: PackDataModule) -> None:
-    """Refuse test films of patients that the run at `weights` was trained on; LeakageError counts them.
+    """Refuse test films of patients that the run of `weights` (its folder, or a checkpoint in it) was trained on.
 
-    A file tells nobody's patients, and a run's pack may be gone: then it is said that nothing was checked.
+    A file elsewhere tells nobody's patients, and a run's pack may be gone: then it is said that nothing was checked.
+    LeakageError counts the patients.
     """
-    trained = None
-    if (weights / CONFIG).exists():
-        trained, _ = built_or_missing(OmegaConf.load(weights / CONFIG).data)
+    trained, run = None, run_config(find_file(weights))
+    if run:
+        trained, _ = built_or_missing(OmegaConf.create(run["data"]))
     if trained is None:
         log.info("%s does not tell whose films it was trained on: nothing keeps them from the test films", weights.name)
     else:

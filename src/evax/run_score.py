@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from omegaconf import DictConfig
 
-from evax.checkpoints.weight_files import CONFIG, find_file
+from evax.checkpoints.export import run_config
+from evax.checkpoints.weight_files import find_file, read_content
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
 from evax.data.atomic import sha256_of
 from evax.data.findings import SYNONYMS
@@ -19,7 +21,6 @@ from evax.predict.classifier import FilmClassifier
 from evax.predict.loading import load_classifier
 from evax.run_card import Scored, labelled, write_card
 from evax.run_evaluate import RESULT
-from evax.run_features import read_run
 from evax.run_gate import check_patients
 
 KEYS = ("weights", "data", "features", "name", "method", "notes", "seed", "draws", "backbone", "batch_size")
@@ -45,8 +46,8 @@ def score_classifier(cfg: DictConfig, output_dir: str | Path, overrides: Sequenc
     classifier.to("cuda" if torch.cuda.is_available() else "cpu")
     data, columns = labelled_films(cfg, classifier)
     check_patients(Path(cfg.weights), data)
-    rows = {split: data.rows(split) for split in ("val", "test")}
-    parts = {split: predicted(classifier, data, rows[split], columns) for split in rows if len(rows[split])}
+    splits = [split for split in ("val", "test") if split == "test" or data.holds(split)]
+    parts = {split: predicted(classifier, data, data.rows(split), columns) for split in splits}
     folder.mkdir(parents=True, exist_ok=True)
     options = CardOptions(exclusive=classifier.is_exclusive, num_draws=cfg.draws, seed=cfg.seed)
     card, summary = write_card(folder, data, parts, scored(cfg, classifier), options)
@@ -60,7 +61,7 @@ def labelled_films(cfg: DictConfig, classifier: FilmClassifier) -> tuple[PackDat
     Raises ConfigError where no class is shared, or an exclusive one is missing.
     """
     view = classifier.view
-    seen = {"image_size": view.image_size, "resize_to": view.resize_to}
+    seen: dict[str, Any] = {"image_size": view.image_size, "resize_to": view.resize_to, "fit_on": []}
     pack = instantiate(cfg.data, **seen).pack
     names = shared_classes(classifier.classes, pack.findings)
     if lost := [each for each in classifier.classes if each not in names]:
@@ -93,19 +94,31 @@ def predicted(
 
 
 def scored(cfg: DictConfig, classifier: FilmClassifier) -> Scored:
-    """A file or run as its results file calls it; a run that chose on test films keeps its protocol."""
-    weights = Path(cfg.weights)
-    run = read_run(weights) if (weights / CONFIG).exists() else None
-    view = classifier.view
+    """A file or run as its results file calls it."""
+    weights, view = Path(cfg.weights), classifier.view
     identity = {"sha256": sha256_of(find_file(cfg.weights)), "image_size": view.image_size, "resize_to": view.resize_to}
     name = cfg.name or weights.stem
-    protocol = "clean" if run is None else run.protocol
-    recipe = "" if run is None else run.get("recipe") or ""
+    protocol, recipe, notes = chosen_under(weights)
     return Scored(
         name=name,
         method=cfg.method or name,
         protocol=protocol,
         recipe=recipe,
         identity=identity,
-        notes=list(cfg.notes),
+        notes=[*cfg.notes, *notes],
     )
+
+
+def chosen_under(weights: Path) -> tuple[str, str, list[str]]:
+    """The protocol and recipe under which a classifier's checkpoint was chosen, and what must be said of that.
+
+    EVA-X's fine-tuned files do not name their classes, and are those of the best epochs on the test films.
+    """
+    file = find_file(weights)
+    run, beside = run_config(file), read_content(file).beside
+    for told in (run, beside):
+        if told.get("protocol"):
+            return told["protocol"], told.get("recipe") or "", []
+    if not beside.get("classes"):
+        return "official", "code", []
+    return "clean", "", [f"{file.name} does not tell how it was chosen; taken for chosen on validation films"]

@@ -64,6 +64,10 @@ def check_protocol(cfg: DictConfig) -> None:
         raise ConfigError(f"protocol={cfg.protocol} is not known; choose {' or '.join(PROTOCOLS)}")
     if not is_classifier(cfg) and cfg.protocol != "clean":
         raise ConfigError(f"protocol={cfg.protocol}: pre-training has one protocol, clean")
+    if cfg.protocol == "clean" and is_classifier(cfg) and "val" in cfg.data.fit_on:
+        raise ConfigError(
+            "data.fit_on holds val, on which protocol=clean chooses; leave it out or use protocol=official"
+        )
     if cfg.protocol == "clean" and cfg.data.select_on == "test":
         raise ConfigError(
             "data.select_on=test: protocol=clean never chooses on test films; use val or protocol=official"

@@ -1,4 +1,4 @@
-"""Is a score real? Fine-tuning learns the phantoms, learns nothing from shuffled labels, and pixels alone do not do."""
+"""Is a score real? Nothing is learned from shuffled labels, and pixels alone do not do."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from evax.run import train
 from evax.run_evaluate import evaluate
 from evax.run_follow import follow
 
-pytestmark = pytest.mark.slow  # two fine-tunings of some minutes
+pytestmark = pytest.mark.slow  # a fine-tuning of some minutes
 
 
 @pytest.fixture(scope="module")

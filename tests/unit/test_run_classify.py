@@ -84,3 +84,28 @@ def test_a_fraction_leaves_the_ids_of_its_films_and_a_control_says_what_it_is(pr
     assert len(names) == len(set(names)) == result["num_train"]
     assert ids_digest(np.array(names)) == result["train_ids_digest"]
     assert result["notes"] == ["control: the training films have each other's labels"]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("data.fit_on=[train,val]", "data.fit_on holds val, on which protocol=clean chooses"),
+        ("trainer.check_val_every_n_epoch=3", "check_val_every_n_epoch=3 is more than trainer.max_epochs=2"),
+        ("model.loss=exclusive", "train films do not show exactly one of"),
+        ("data.labels.findings=[Mass,Mass]", "names a class twice"),
+        ("data.labels.findings=Mass", r"give a list, \[Mass\]"),
+    ],
+)
+def test_what_could_not_be_scored_is_said_before_the_first_step(word, message, probe_pack, tmp_path):
+    with pytest.raises(Exception, match=message):
+        train(words(probe_pack, word), tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
+def test_films_that_trained_choose_no_threshold(probe_pack, tmp_path):
+    cfg = words(probe_pack, "protocol=official", "data.fit_on=[train,val]", "trainer.max_epochs=1")
+    train(cfg, tmp_path / "run")
+    follow(tmp_path / "run")
+    result, card = (json.loads((tmp_path / "run" / name).read_text()) for name in ("results.json", "report_card.json"))
+    assert result["notes"] == ["the val films trained, too: there are no thresholds and no temperature"]
+    assert {*card["thresholds"].values(), *card["temperature"].values()} == {None}

@@ -101,3 +101,18 @@ def test_other_films_and_protocols_are_refused(runs, tmp_path):
         written(tmp_path / "out", f"[{runs}/plain,{tmp_path}/official]")
     with pytest.raises(ConfigError, match="the runs of demo_finetune are of different protocols"):
         written(tmp_path / "out", f"[[{runs}/plain,{tmp_path}/official],{runs}/best]")
+
+
+def test_evaluations_of_frozen_features_are_compared(probe_pack, tmp_path):
+    run_dir = tmp_path / "run"
+    small = ("debug=one_step", "image_size=32", f"data.pack={probe_pack}", "~callbacks.feature_probe")
+    quick = [
+        f"then.{word}" for word in ("repeats=1", "draws=20", "min_positives=2", "readouts=[pooled]", "strengths=[0.01]")
+    ]
+    train(composed("experiment=demo_pretrain", *small, "then=probe", *quick), run_dir)
+    follow(run_dir)
+    found = written(tmp_path / "out", f"[{run_dir}/evaluation/backbone,{run_dir}/evaluation/random]")
+    expected = json.loads((run_dir / "evaluation" / "backbone" / "results.json").read_text())
+    np.testing.assert_allclose(
+        found["difference"]["macro"]["value"], expected["comparisons"][0]["auroc_macro"]["value"], atol=1e-9
+    )

@@ -1,6 +1,7 @@
 """A trained classifier on the test films of a pack."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from evax.data.prepare import prepare
 from evax.data.sources.phantom import PhantomSource
 from evax.run import train
 from evax.run_follow import follow
-from evax.run_score import score_classifier, shared_classes
+from evax.run_score import chosen_under, score_classifier, shared_classes
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +62,38 @@ class Swapped(PhantomSource):
         return [replace(film, splits=splits) for film, splits in zip(films, swapped, strict=True)], refusals
 
 
-def test_films_that_trained_are_refused(run, tmp_path):
+@pytest.mark.parametrize("file", ["", "best.ckpt"])
+def test_films_that_trained_are_refused(file, run, tmp_path):
     prepare(Swapped(num_films=120, films_per_patient=1, size=64), tmp_path / "pack", size=64, workers=0)
     with pytest.raises(LeakageError, match=r"shares [0-9]+ patients and [0-9]+ films with the test set"):
-        scored(run, tmp_path / "pack", tmp_path / "out")
+        scored(run / file, tmp_path / "pack", tmp_path / "out")
+
+
+class TestOnly(PhantomSource):
+    """Films that all are for testing."""
+
+    __test__ = False
+
+    def films(self):
+        films, refusals = super().films()
+        return [replace(film, splits=dict.fromkeys(film.splits, "test")) for film in films], refusals
+
+
+def test_a_pack_of_test_films_is_enough(run, tmp_path):
+    prepare(TestOnly(num_films=60, films_per_patient=1, size=64, seed=9), tmp_path / "pack", size=64, workers=0)
+    shutil.copy(run / "best.ckpt", tmp_path / "alone.ckpt")
+    result = scored(tmp_path / "alone.ckpt", tmp_path / "pack", tmp_path / "out")
+    assert result["num_test"] == 60
+    assert result["notes"] == ["alone.ckpt does not tell how it was chosen; taken for chosen on validation films"]
+    assert not (tmp_path / "out" / "predictions" / "val.parquet").exists()
+
+
+def test_a_checkpoint_keeps_the_protocol_of_its_run(run, tmp_path):
+    assert chosen_under(run / "best.ckpt") == ("clean", "", [])
+    shutil.copy(run / "best.ckpt", tmp_path / "best.ckpt")
+    content = (run / "config.yaml").read_text().replace("protocol: clean", "protocol: official\nrecipe: code", 1)
+    (tmp_path / "config.yaml").write_text(content.replace("recipe: null\n", "", 1))
+    assert chosen_under(tmp_path / "best.ckpt") == ("official", "code", [])
 
 
 @pytest.mark.parametrize(

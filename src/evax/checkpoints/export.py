@@ -30,7 +30,7 @@ def export_meta(
     config: dict[str, Any],
     classifier: Described | None = None,
 ) -> dict[str, Any]:
-    """Architecture, preprocessing of [0, 1] images, tokenizer and step; null where the file does not tell.
+    """Architecture, preprocessing of [0, 1] images, tokenizer, protocol and step; null where the file does not tell.
 
     Of a classifier also its classes, their loss, and the way from a film to what the backbone sees.
     """
@@ -42,6 +42,7 @@ def export_meta(
         "architecture": architecture,
         "preprocessing": known,
         "tokenizer": _without_folders(config.get("tokenizer", beside.get("tokenizer"))),
+        **{key: config.get(key, beside.get(key)) for key in ("protocol", "recipe")},
         "step": beside.get("global_step", beside.get("step")),
         "source": content.file.name,
     }

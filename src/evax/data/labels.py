@@ -71,7 +71,11 @@ class LabelPolicy:
 
     def classes(self, of_pack: Sequence[str]) -> tuple[str, ...]:
         """The classes, all of which the pack must have."""
+        if isinstance(self.findings, str):
+            raise ValueError(f"data.labels.findings={self.findings}: give a list, [{self.findings}]")
         classes = tuple(self.findings or of_pack)
+        if len(set(classes)) < len(classes):
+            raise ValueError(f"data.labels.findings={list(classes)} names a class twice")
         if unknown := [name for name in classes if name not in of_pack]:
             raise ValueError(f"data.labels.findings: the pack has no {unknown[0]!r}; it has {', '.join(of_pack)}")
         return classes
@@ -126,5 +130,5 @@ def _policies(findings: Sequence[str], uncertain: str, per_class: Mapping[str, P
 def _is_policy(policy: Any) -> bool:
     if isinstance(policy, str):
         return policy in (*_UNCERTAIN_TARGETS, "ignore")
-    ends = [policy, policy] if isinstance(policy, float) else list(policy)
+    ends = [policy, policy] if isinstance(policy, int | float) else list(policy)
     return len(ends) == 2 and 0 < ends[0] <= ends[1] < 1

@@ -104,7 +104,7 @@ class PackDataModule(LightningDataModule):
         self.classes = labels.classes(self.pack.findings) if labels is not None else ()
         self.grid = (image_size // patch_size,) * 2
         self.per_device_batch, self.num_workers = per_device_batch, num_workers
-        available = self._apart(self.rows(*self.fit_on), near_duplicates)
+        available = self._apart(self.rows(*self.fit_on), near_duplicates) if fit_on else np.zeros(0, np.int64)
         self.train_rows = self._fraction_of(available)
         self.groups, self.group_weights = self._groups(len(available) / len(self.train_rows) if keep_epoch else 1.0)
         self.gate = check_gate(cohort(self.pack, split, self.fit_on), self.test_sets())
@@ -121,6 +121,10 @@ class PackDataModule(LightningDataModule):
                 f"data.split={self.split} has no films in {', '.join(splits)} in the pack {self.pack.folder}"
             )
         return rows
+
+    def holds(self, split: str) -> bool:
+        """Whether any film of the pack is in a split."""
+        return bool(self.pack.is_in(self.split, (split,)).any())
 
     def _apart(self, rows: Int[np.ndarray, "R"], near_duplicates: NearDuplicates) -> Int[np.ndarray, "R2"]:
         """Training rows without the families of films that look like one of another split, if those are to go."""

@@ -111,8 +111,8 @@ class FolderSource(FileSource):
 
     def _patient(self, name: str) -> str:
         """Who the patient is where no column tells."""
-        folder = str(PurePosixPath(name).parent)
-        return folder if self.patients == "folder" and folder != "." else name
+        parts = PurePosixPath(name).parts
+        return parts[0] if self.patients == "folder" and len(parts) > 1 else name
 
     def _drawn(self, film: Film) -> Film:
         """The film with a split of its patient's, where no column tells."""
@@ -135,8 +135,8 @@ class FolderSource(FileSource):
 
 
 def _is_film(path: Path) -> bool:
-    """Whether a file's name says that it is a film; one without an ending may be DICOM."""
-    if path.suffix:
-        return path.suffix.lower() in SUFFIXES
+    """Whether a file's name says that it is a film, or its content that it is DICOM, which may have any name."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
     with path.open("rb") as file:
         return is_dicom(file.read(MAGIC.stop))
