@@ -16,9 +16,7 @@ from evax.evaluation.report_card import CardOptions, Predicted, ReportCard, repo
 from evax.evaluation.study import LabelledFilms, estimate_to_json
 from evax.evaluation.subgroups import by_age, by_sex, by_view
 from evax.report.card import write_card_figures
-from evax.report.record import Result
-from evax.report.summary import summarise
-from evax.run_evaluate import RESULT, SUMMARY, command_line, commit, digest
+from evax.run_evaluate import command_line, commit, digest, save_result
 
 CARD, PREDICTIONS, FIGURES = "report_card.json", "predictions", "figures"
 
@@ -107,8 +105,4 @@ def write_result(folder: Path, data: PackDataModule, card: ReportCard, scored: S
         "comparisons": [],
         "notes": scored.notes,
     }
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    (folder / RESULT).write_text(text, encoding="utf-8")
-    summary = summarise(Result.from_json(text, RESULT))
-    (folder / SUMMARY).write_text(summary, encoding="utf-8")
-    return summary
+    return save_result(folder, content)

@@ -210,9 +210,16 @@ def write_study(folder: Path, cfg: DictConfig, data: PackDataModule, study: Stud
         "notes": list(cfg.notes),
         **study.to_json(),
     }
-    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    save_result(folder, result)
+
+
+def save_result(folder: Path, content: Mapping[str, Any]) -> str:
+    """results.json, checked, and its summary beside it, which is returned."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    summary = summarise(Result.from_json(text, RESULT))
     (folder / RESULT).write_text(text, encoding="utf-8")
-    (folder / SUMMARY).write_text(summarise(Result.from_json(text, RESULT)), encoding="utf-8")
+    (folder / SUMMARY).write_text(summary, encoding="utf-8")
+    return summary
 
 
 def compare_with(folder: Path, study: StudyResult) -> dict[str, Any]:
