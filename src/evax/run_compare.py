@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig
 
 from evax.checkpoints.weight_files import CONFIG
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
-from evax.data.labels import resolve_labels
+from evax.data.labels import LabelPolicy
 from evax.data.module import PackDataModule
 from evax.evaluation.comparison import Table, compare_tables
 from evax.evaluation.predictions import finding_columns, ids_digest
@@ -107,15 +107,9 @@ def labelled_films(runs: Sequence[Scored]) -> tuple[LabelledFilms, list[str]]:
         if run.result["test_ids_digest"] != ids_digest(ids):
             raise ConfigError(f"compare={run.folder}: it scored other test films than {runs[0].folder}")
     patients = np.array(data.pack.texts("patient_id", rows))
-    classes = (
-        data.classes or data.pack.findings
-    )  # pre-training has no labels of its own: the pack's, as probes take them
-    targets, is_known = (
-        data.targets_of(rows)
-        if data.classes
-        else resolve_labels(np.asarray(data.pack.labels)[rows], data.pack.findings)
-    )
-    columns = [list(classes).index(name) for name in shared]
+    policy, findings = data.labels or LabelPolicy(), data.pack.findings  # pre-training has none: as probes take them
+    targets, is_known = policy.targets(np.asarray(data.pack.labels)[rows], findings, soft=False)
+    columns = [policy.classes(findings).index(name) for name in shared]
     return LabelledFilms(ids, patients, targets, is_known).only(columns), shared
 
 

@@ -115,10 +115,10 @@ def chosen_under(weights: Path) -> tuple[str, str, list[str]]:
     EVA-X's fine-tuned files do not name their classes, and are those of the best epochs on the test films.
     """
     file = find_file(weights)
-    run, beside = run_config(file), read_content(file).beside
-    for told in (run, beside):
-        if told.get("protocol"):
-            return told["protocol"], told.get("recipe") or "", []
-    if not beside.get("classes"):
+    run = run_config(file)
+    told = run if run.get("protocol") else read_content(file).beside
+    if told.get("protocol"):
+        return told["protocol"], told.get("recipe") or "", []
+    if not told.get("classes"):
         return "official", "code", []
     return "clean", "", [f"{file.name} does not tell how it was chosen; taken for chosen on validation films"]

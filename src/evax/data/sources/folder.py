@@ -29,8 +29,8 @@ class FolderSource(FileSource):
 
     `table` is a csv file, in `raw_dir` unless its path says otherwise, whose columns `columns` names; without it films
     have no labels. Where no column tells the patients, each film is a patient of its own, or, with
-    `patients="folder"`, each folder of films. Scheme "official" is the column of splits; without one, 70 % of the
-    patients train, 10 % validate and 20 % test, by a draw that each keeps.
+    `patients="folder"`, each folder right below `raw_dir`. Scheme "official" is the column of splits; without one,
+    70 % of the patients train, 10 % validate and 20 % test, by a draw that each keeps.
     """
 
     name: ClassVar[str] = "folder"
