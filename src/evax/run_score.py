@@ -23,7 +23,7 @@ from evax.run_card import Scored, labelled, write_card
 from evax.run_evaluate import RESULT
 from evax.run_gate import check_patients
 
-KEYS = ("weights", "data", "features", "name", "method", "notes", "seed", "draws", "backbone", "batch_size")
+KEYS = ("weights", "data", "features", "name", "method", "notes", "seed", "draws", "backbone", "batch_size", "paths")
 POLICY = {"_target_": "evax.data.labels.LabelPolicy"}  # uncertain labels are not scored, unmentioned findings absent
 log = logging.getLogger(__name__)
 

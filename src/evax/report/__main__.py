@@ -1,10 +1,11 @@
-"""`python -m evax.report results|curves|gained|sweep|baselines|workspace`: tables and figures of what was run."""
+"""`python -m evax.report results|curves|gained|sweep|baselines|transfer|workspace`: tables and figures of runs."""
 
 import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from evax.data.findings import SYNONYMS
 from evax.report.baselines import BaselinesError, read_runs
 from evax.report.curves import CurvesError, write_curves
 from evax.report.efficiency import write_baselines
@@ -12,6 +13,7 @@ from evax.report.gain import describe_gain
 from evax.report.record import ResultError
 from evax.report.results import write_results
 from evax.report.sweep import SweepError, read_jobs, write_sweep
+from evax.report.transfer import write_transfer
 from evax.report.workspace import WorkspaceError, save_workspace
 
 log = logging.getLogger("evax.report")
@@ -35,6 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     rivals.add_argument("--speed", action="store_true", help="measure films/s too, relative to EVA-X-S (minutes)")
     rivals.add_argument("--out", type=Path, default=Path("runs/baselines"), help="folder (runs/baselines)")
     rivals.add_argument("--conf", type=Path, default=Path("conf"), help="folder of the configuration (conf)")
+    transfer = commands.add_parser("transfer", help="classifiers on each other's test films, over shared findings")
+    transfer.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="evaluations under features=classifier")
+    transfer.add_argument("--out", type=Path, default=Path("runs/transfer"), help="folder (runs/transfer)")
     workspace = commands.add_parser("workspace", help="save a view of a W&B project: curves, ablations, scores")
     workspace.add_argument("--entity", required=True, help="user or team of the project")
     workspace.add_argument("--project", default="evax", help="as in logger.wandb.project (evax)")
@@ -56,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             log.info("%s", write_sweep(options.folder, read_jobs(options.folder)))
         elif options.command == "baselines":
             log.info("%s", compare_baselines(options))
+        elif options.command == "transfer":
+            text = write_transfer(options.out, options.runs, SYNONYMS)
+            log.info("%swrote %s/transfer.md, .csv and .png", text, options.out)
         elif options.command == "workspace":
             log.info("saved: %s", save_workspace(options.entity, options.project))
         else:
