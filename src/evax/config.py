@@ -53,6 +53,7 @@ TRAIN_KEYS["then"]["config"] = {key: keys for key, keys in TRAIN_KEYS.items() if
 BACKBONE_KEYS = (
     *("_target_", "name", "image_size", "weights", "weights_key", "mask_token"),
     *("attention", "drop_path", "gradient_checkpointing", "initialise"),
+    *("published", "mean", "std", "model_kwargs"),  # of a rival
 )
 PREPARE_KEYS: dict[str, Any] = {
     **dict.fromkeys(("data", "source", "raw_dir", "size", "fit", "workers", "shard_size", "max_quarantine")),

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from evax.backbones.preprocessing import normalisation_of, normalise_as
+from evax.checkpoints.published import published_file
 from evax.checkpoints.weight_files import CONFIG, find_file, read_content, recorded_normalisation, under_timm_names
 from evax.checkpoints.weights import fill, load_weights
 from evax.config import ConfigError, instantiate
@@ -66,15 +67,17 @@ def build_backbone(saved: DictConfig, run_dir: Path | None, *, is_trained: bool 
 def file_subject(cfg: DictConfig) -> Subject:
     """The backbone of `cfg.weights` at `cfg.image_size`, or as random numbers where `cfg.features` says so.
 
-    Its architecture is `cfg.backbone.name`, else what the file or its `.json` tells; so is its normalisation.
+    Its architecture is `cfg.backbone.name`, else what the file or its `.json` tells; so is its normalisation. Of a
+    rival (`backbone=resnet50_mgca`) `cfg.weights` may be the folder of its file, and its configuration tells the rest.
     """
     key = cfg.backbone.weights_key
-    content = read_content(cfg.weights, key=key)
+    file = published_file(cfg.weights, cfg.backbone.get("published"))
+    content = read_content(file, key=key)
     weights = under_timm_names(content)
     name = chosen_name(cfg) or backbone_name(content, weights)
     torch.manual_seed(cfg.seed)
-    backbone = create(name, cfg.image_size)
-    known = chosen_normalisation(cfg) or weights.normalisation
+    backbone = create(name, cfg.image_size, model_kwargs=model_kwargs_of(cfg.backbone))
+    known = chosen_normalisation(cfg) or chosen_normalisation(cfg.backbone) or weights.normalisation
     if known is not None:
         normalise_as(backbone, known)
     elif not name.startswith("eva_x"):
@@ -88,7 +91,7 @@ def file_subject(cfg: DictConfig) -> Subject:
         log.info("%s", fill(backbone, weights))
     mean, std = normalisation_of(backbone)
     identity = {"backbone": name, "image_size": cfg.image_size, "mean": mean, "std": std}
-    return Subject(backbone.eval(), identity | {"sha256": sha256_of(find_file(cfg.weights)), "key": key})
+    return Subject(backbone.eval(), identity | {"sha256": sha256_of(find_file(file)), "key": key})
 
 
 def chosen_name(cfg: DictConfig) -> str | None:
@@ -97,9 +100,14 @@ def chosen_name(cfg: DictConfig) -> str | None:
     return None if backbone is None or OmegaConf.is_missing(backbone, "name") else backbone.name
 
 
+def model_kwargs_of(node: DictConfig) -> dict[str, Any]:
+    """What a rival's configuration passes on to timm; nothing of other backbones."""
+    return cast("dict[str, Any]", OmegaConf.to_container(node.get("model_kwargs") or OmegaConf.create({})))
+
+
 def chosen_normalisation(cfg: DictConfig) -> Normalisation | None:
-    """`mean` and `std` of the command line; ConfigError where one is missing or not three numbers."""
-    if cfg.mean is None and cfg.std is None:
+    """`mean` and `std` of the command line or a backbone; ConfigError where one is missing or not three numbers."""
+    if cfg.get("mean") is None and cfg.get("std") is None:
         return None
     return Normalisation(_channels(cfg, "mean"), _channels(cfg, "std"))
 

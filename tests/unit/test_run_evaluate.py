@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import timm
 import torch
 from composing import composed
 from foreign_files import filled, lightning_checkpoint, mgca
@@ -16,7 +17,7 @@ from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.weights import export_weights
 from evax.config import ConfigError, instantiate
 from evax.data.atomic import sha256_of
-from evax.data.normalisation import HALF
+from evax.data.normalisation import HALF, IMAGENET
 from evax.data.prepare import prepare
 from evax.data.sources.covidx import CovidX4Source
 from evax.report.record import Result
@@ -118,6 +119,16 @@ def test_an_official_file_in_a_foreign_layout_needs_only_the_name_of_its_backbon
     torch.save(lightning_checkpoint(filled(mgca(192))), tmp_path / "mgca.ckpt")
     chosen = composed(f"weights={tmp_path / 'mgca.ckpt'}", "backbone.name=vit_tiny_patch16_224", root="evaluate")
     assert normalisation_of(file_subject(chosen).backbone) == HALF
+
+
+def test_a_rival_is_read_as_its_configuration_says_from_the_folder_of_its_file(tmp_path):
+    pooled = timm.create_model("deit_small_patch16_224", num_classes=3, img_size=32)
+    torch.save({"model": pooled.state_dict()}, tmp_path / "deit_small_patch16_224-cd65a155.pth")
+    words = [f"weights={tmp_path}", "image_size=32", "backbone=vit_small_deit"]
+    backbone = file_subject(composed(*words, root="evaluate")).backbone
+    assert normalisation_of(backbone) == tuple(map(tuple, (IMAGENET.mean, IMAGENET.std)))
+    assert backbone.global_pool == "avg"
+    assert torch.equal(backbone.patch_embed.proj.weight, pooled.patch_embed.proj.weight)
 
 
 def test_a_file_is_probed_without_a_run(exported, probe_pack, tmp_path):
