@@ -11,7 +11,9 @@ from torch.utils.data import Dataset
 
 from evax.data.keyed_random import Stream, keyed_generator
 from evax.data.labels import Targets
+from evax.data.masks import MaskPolicy
 from evax.data.pack import Pack
+from evax.data.paired import Pair, PairedAugment, resize_mask
 from evax.data.sampler import Key
 from evax.data.transforms import Augment, middle_of, resize
 
@@ -23,6 +25,7 @@ class Sample(TypedDict):
 
     image: Tensor  # uint8 (1, S, S), grey
     row: int  # row of the pack's index
+    mask: NotRequired[Tensor]  # uint8 (1, S, S), 0 background, k + 1 the k-th class
     is_masked: NotRequired[Tensor]  # bool (N,), row order, True = hidden
     target: NotRequired[Tensor]  # float32 (C,), 1 present, 0 absent or unknown
     is_known: NotRequired[Tensor]  # bool (C,)
@@ -33,6 +36,7 @@ class Batch(TypedDict):
 
     image: Tensor  # uint8 (B, 1, S, S), grey
     row: Tensor  # int64 (B,), rows of the pack's index
+    mask: NotRequired[Tensor]  # uint8 (B, 1, S, S), 0 background, k + 1 the k-th class
     is_masked: NotRequired[Tensor]  # bool (B, N), row order, True = hidden
     target: NotRequired[Tensor]  # float32 (B, C), 1 present, 0 absent or unknown
     is_known: NotRequired[Tensor]  # bool (B, C)
@@ -43,8 +47,8 @@ class PackDataset(Dataset[Sample]):
 
     Fetched by (epoch, position); crop and mask are drawn from generators keyed by (seed, epoch, row), so they
     depend on nothing else. Without `augment` the whole film is resized, or, where `resize_to` (pixels) says so, the
-    middle is cut from it at that size. Without `masking` there is no mask, without `targets` (of every row of the
-    pack) no label.
+    middle is cut from it at that size. Without `masking` no patch is hidden, without `targets` (of every row of the
+    pack) there is no label. With `masks` samples have the film's classes too, in step with it.
     """
 
     def __init__(
@@ -54,15 +58,16 @@ class PackDataset(Dataset[Sample]):
         *,
         size: int,
         seed: int,
-        augment: Augment | None = None,
+        augment: Augment | PairedAugment | None = None,
         resize_to: int | None = None,
         masking: Masking | None = None,
         grid: tuple[int, int] | None = None,
         targets: Targets | None = None,
+        masks: MaskPolicy | None = None,
     ) -> None:
         self.pack, self.rows, self.size, self.seed = pack, rows, size, seed
         self.augment, self.resize_to = augment, resize_to
-        self.masking, self.grid, self.targets = masking, grid, targets
+        self.masking, self.grid, self.targets, self.masks = masking, grid, targets, masks
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -79,12 +84,18 @@ class PackDataset(Dataset[Sample]):
         """
         rows = [int(self.rows[position]) for _, position in keys]
         image = np.empty((len(keys), 1, self.size, self.size), np.uint8)
+        mask = np.empty_like(image) if self.masks is not None else None
         for place, ((epoch, _), row) in enumerate(zip(keys, rows, strict=True)):
-            image[place, 0] = self._pixels(epoch, row)
+            if mask is None:
+                image[place, 0] = self._pixels(epoch, row)
+            else:
+                image[place, 0], mask[place, 0], _ = self._pair(epoch, row)
         batch = Batch(image=torch.from_numpy(image), row=torch.tensor(rows))
+        if mask is not None:
+            batch["mask"] = torch.from_numpy(mask)
         if self.masking is not None and self.grid is not None:
-            masks = [self._mask(epoch, row) for (epoch, _), row in zip(keys, rows, strict=True)]
-            batch["is_masked"] = torch.from_numpy(np.stack(masks))
+            hidden = [self._hidden(epoch, row) for (epoch, _), row in zip(keys, rows, strict=True)]
+            batch["is_masked"] = torch.from_numpy(np.stack(hidden))
         if self.targets is not None:
             batch["target"], batch["is_known"] = (torch.from_numpy(each[rows]) for each in self.targets)
         return batch
@@ -92,12 +103,21 @@ class PackDataset(Dataset[Sample]):
     def _pixels(self, epoch: int, row: int) -> UInt8[np.ndarray, "S S"]:
         film = self.pack.film(row)
         if self.augment is not None:
+            assert not isinstance(self.augment, PairedAugment)
             return self.augment(film, keyed_generator(self.seed, Stream.AUGMENT, epoch=epoch, index=row))
         if self.resize_to is not None:
             return middle_of(resize(film, self.resize_to), self.size)
         return resize(film, self.size)
 
-    def _mask(self, epoch: int, row: int) -> Bool[np.ndarray, "N"]:
+    def _pair(self, epoch: int, row: int) -> Pair:
+        assert self.masks is not None
+        pair = Pair(self.pack.film(row), self.masks(self.pack.mask(self.masks.mask, row)))
+        if self.augment is None:
+            return Pair(resize(pair.image, self.size), resize_mask(pair.mask, self.size))
+        assert isinstance(self.augment, PairedAugment)
+        return self.augment(pair, keyed_generator(self.seed, Stream.AUGMENT, epoch=epoch, index=row))
+
+    def _hidden(self, epoch: int, row: int) -> Bool[np.ndarray, "N"]:
         assert self.masking is not None
         assert self.grid is not None
         return self.masking(keyed_generator(self.seed, Stream.MASK, epoch=epoch, index=row), self.grid)

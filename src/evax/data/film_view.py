@@ -1,6 +1,7 @@
 """What a network is shown of a film of any shape: in use as it was in training."""
 
 from dataclasses import dataclass
+from typing import NamedTuple, cast, get_args
 
 import numpy as np
 from jaxtyping import UInt8
@@ -8,7 +9,17 @@ from PIL import Image
 
 from evax.data.film import Pixels
 from evax.data.framing import Fit, fit_pixels, frame_film
+from evax.data.manifest import Manifest
 from evax.data.transforms import middle_of, resize
+
+
+class Extent(NamedTuple):
+    """A rectangle in pixels of a film; its ends may lie between pixels, and outside the film."""
+
+    left: float
+    top: float
+    width: float
+    height: float
 
 
 @dataclass(frozen=True)
@@ -36,19 +47,57 @@ class FilmView:
             return resize(square, self.image_size)
         return middle_of(resize(square, self.resize_to), self.image_size)
 
+    def extent(self, height: int, width: int) -> Extent:
+        """Which part of a film of this size the network's square shows, padding included."""
+        if self.frame is None:
+            rows, columns = short_side_sizes((height, width), self.resize_to or self.image_size)
+            left, top = (round((side - self.image_size) / 2) for side in (columns, rows))
+            return _part(Extent(0, 0, width, height), left / columns, top / rows, self.image_size, (columns, rows))
+        frame = frame_film(width, height, self.frame, self.fit)
+        film = Extent(0, 0, width, height)
+        square = _part(
+            film, -frame.left / frame.width, -frame.top / frame.height, frame.size, (frame.width, frame.height)
+        )
+        if self.resize_to is None:
+            return square
+        edge = (self.resize_to - self.image_size) // 2 / self.resize_to
+        return _part(square, edge, edge, self.image_size, (self.resize_to, self.resize_to))
+
     def at(self, image_size: int) -> "FilmView":
         """The same part of a film at another size."""
         resize_to = self.resize_to and round(self.resize_to * image_size / self.image_size)
         return FilmView(image_size, resize_to, self.frame, self.fit)
 
 
+def view_of(manifest: Manifest, image_size: int, resize_to: int | None) -> FilmView:
+    """How a film that is in no pack comes to look as those of a pack do, whose frames may differ in a union."""
+    fit = cast("Fit", manifest.fit if manifest.fit in get_args(Fit) else "stretch")
+    return FilmView(image_size, resize_to, frame=manifest.size, fit=fit)
+
+
 def with_short_side(film: UInt8[np.ndarray, "H W"], pixels: int) -> UInt8[np.ndarray, "H2 W2"]:
     """A film whose shorter side has this many pixels, bicubic: torchvision's `Resize` of a Pillow image."""
-    sides = [int(pixels * side / min(film.shape)) for side in film.shape]
-    return np.array(Image.fromarray(film).resize((sides[1], sides[0]), Image.Resampling.BICUBIC))
+    rows, columns = short_side_sizes((film.shape[0], film.shape[1]), pixels)
+    return np.array(Image.fromarray(film).resize((columns, rows), Image.Resampling.BICUBIC))
+
+
+def short_side_sizes(shape: tuple[int, int], pixels: int) -> tuple[int, int]:
+    """Rows and columns of a film whose shorter side has this many."""
+    rows, columns = (int(pixels * side / min(shape)) for side in shape)
+    return rows, columns
 
 
 def centre(film: UInt8[np.ndarray, "H W"], size: int) -> UInt8[np.ndarray, "S S"]:
     """The middle square; halves of a pixel go to the even one, as in torchvision's `CenterCrop`."""
     top, left = (round((side - size) / 2) for side in film.shape)
     return film[top : top + size, left : left + size]
+
+
+def _part(of: Extent, left: float, top: float, side: int, sizes: tuple[int, int]) -> Extent:
+    """A square of `side` pixels in an extent of `sizes` pixels (columns, rows), from shares of its sides on."""
+    return Extent(
+        of.left + left * of.width,
+        of.top + top * of.height,
+        of.width * side / sizes[0],
+        of.height * side / sizes[1],
+    )

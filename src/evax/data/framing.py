@@ -35,7 +35,7 @@ def fit_pixels(pixels: Pixels, frame: Frame) -> Pixels:
     """Image by bilinear, masks by nearest-neighbour interpolation; padding is 0."""
     return Pixels(
         _place(pixels.image, frame, cv2.INTER_LINEAR),
-        {name: _place(mask, frame, cv2.INTER_NEAREST) for name, mask in pixels.masks.items()},
+        {name: _place(mask, frame, cv2.INTER_NEAREST_EXACT) for name, mask in pixels.masks.items()},
     )
 
 

@@ -27,7 +27,8 @@ class Manifest:
     `mean` and `std` are of pixels / 255 over all films. `counts` holds films, patients, duplicates, pairs of
     near duplicates, films by scheme and split, and positives by finding. `shards` lists the films of each shard and
     the sha256 of its files. `quarantined` of `items` rows and files of the source were refused; `usable` says whether
-    that is within `max_quarantine`. `provenance` is what the source tells of its tables.
+    that is within `max_quarantine`. `provenance` is what the source tells of its tables; `leaky` are
+    the schemes that were published with patients in two splits.
     """
 
     source: str
@@ -51,6 +52,7 @@ class Manifest:
     tools: dict[str, str]
     format: int = FORMAT
     provenance: dict[str, str] = field(default_factory=dict)
+    leaky: list[str] = field(default_factory=list)
 
     @property
     def files(self) -> dict[str, str]:

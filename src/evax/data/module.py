@@ -3,22 +3,24 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Int, Int8
+from jaxtyping import Bool, Int, Int8, UInt8
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
+from evax.data.augmentation import augmentation
+from evax.data.checks import check_choice, check_resumed, check_sizes
 from evax.data.dataset import Masking, PackDataset, as_it_is
-from evax.data.film_view import FilmView
-from evax.data.framing import Fit
+from evax.data.film_view import FilmView, view_of
 from evax.data.keyed_random import Stream, keyed_generator
 from evax.data.labels import LabelPolicy, Targets
 from evax.data.leakage import Cohort, check_gate, cohort
-from evax.data.near import NearDuplicates, check_near_duplicates, families_of_look_alikes
+from evax.data.masks import MaskPolicy
+from evax.data.near import NearDuplicates, families_of_look_alikes
 from evax.data.pack import Pack
-from evax.data.randaugment import RandAugmentFilm
+from evax.data.paired import Photometric
 from evax.data.sampler import (
     EvaluationBatchSampler,
     ResumableBatchSampler,
@@ -27,11 +29,7 @@ from evax.data.sampler import (
     num_draws,
 )
 from evax.data.subset import FractionOf, Sampling, film_weights, labels_of_others, of_films, of_patients
-from evax.data.transforms import Augment, Crop, InTurn, RandomCropFlip
-
-
-class ResumeError(RuntimeError):
-    """A resumed run would see other samples than the run it continues."""
+from evax.data.transforms import Crop
 
 
 class PackDataModule(LightningDataModule):
@@ -45,9 +43,9 @@ class PackDataModule(LightningDataModule):
     `near_duplicates="exclude"` leaves out training patients with a film that looks like one of another patient in val
     or test. `batch_size` is global; `per_device_batch` (default: all of a device's share) decides accumulation and
     changes no result. `masking` hides patches of the student's grid. With `labels` samples have targets, and
-    `select_on` names the split that chooses the best checkpoint. `randaugment` is a policy of timm's; `resize_to`
-    (pixels) makes evaluation read the middle of a film of that size instead of the whole film. Subclasses name one
-    data set.
+    `select_on` names the split that chooses the best checkpoint. With `masks`, instead, they have the films' classes.
+    `randaugment` is a policy of timm's, `photometric` a change of exposure; `resize_to` (pixels) makes evaluation read
+    the middle of a film of that size instead of the whole film. Subclasses name one data set.
     """
 
     def __init__(
@@ -68,46 +66,51 @@ class PackDataModule(LightningDataModule):
         near_duplicates: NearDuplicates = "report",
         crop: Crop | None = None,
         randaugment: str | None = None,
+        photometric: Photometric | None = None,
         augment: bool = True,
         resize_to: int | None = None,
         masking: Masking | None = None,
         labels: LabelPolicy | None = None,
+        masks: MaskPolicy | None = None,
         select_on: Literal["val", "test"] | None = None,
         patch_size: int = 16,
         per_device_batch: int | None = None,
         num_workers: int | None = None,
     ) -> None:
         super().__init__()
-        if not 0 < fraction <= 1:
-            raise ValueError(f"data.fraction={fraction} must be in (0, 1]")
-        if fraction_of not in (None, "patients", "films"):
-            raise ValueError(f"data.fraction_of={fraction_of} is not known; use patients or films")
-        if labels is None and (sampling != "uniform" or shuffle_labels):
-            raise ValueError("data.sampling and data.shuffle_labels need labels; use model=classifier")
-        check_near_duplicates(near_duplicates)
-        if image_size % patch_size:
-            raise ValueError(f"image_size={image_size} is not a multiple of the patch size {patch_size}")
+        has_labels, has_masks = labels is not None, masks is not None
+        check_choice(
+            fraction=fraction,
+            fraction_of=fraction_of,
+            near_duplicates=near_duplicates,
+            has_labels=has_labels,
+            has_masks=has_masks,
+            needs_labels=sampling != "uniform" or shuffle_labels,
+        )
+        check_sizes(image_size, patch_size, resize_to, has_masks=has_masks)
         self.pack = pack if isinstance(pack, Pack) else Pack(pack)
         self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
         self.split, self.fit_on, self.fraction = split, tuple(fit_on), fraction
         self.fraction_of, self.fraction_seed = fraction_of, seed if fraction_seed is None else fraction_seed
         self.sampling, self.shuffle_labels = sampling, shuffle_labels
         self.crop, self.masking = crop or Crop(), masking
-        crop_flip = RandomCropFlip(image_size, self.crop)
-        augmented: Augment = InTurn(crop_flip, RandAugmentFilm(randaugment)) if randaugment else crop_flip
-        if randaugment and not augment:
-            raise ValueError(f"data.augment=false leaves nothing to data.randaugment={randaugment}; set that to null")
-        self.augment = augmented if augment else None
-        if resize_to is not None and resize_to < image_size:
-            raise ValueError(f"data.resize_to={resize_to} must be at least image_size={image_size}")
-        self.resize_to, self.labels, self.select_on = resize_to, labels, select_on or "val"
-        self.classes = labels.classes(self.pack.findings) if labels is not None else ()
+        self.augment = augmentation(image_size, self.crop, randaugment, photometric, augment=augment, paired=has_masks)
+        self.resize_to, self.labels, self.masks, self.select_on = resize_to, labels, masks, select_on or "val"
+        self.classes = self._classes()
         self.grid = (image_size // patch_size,) * 2
         self.per_device_batch, self.num_workers = per_device_batch, num_workers
         available = self._apart(self.rows(*self.fit_on), near_duplicates) if fit_on else np.zeros(0, np.int64)
         self.train_rows = self._fraction_of(available)
         self.groups, self.group_weights = self._groups(len(available) / len(self.train_rows) if keep_epoch else 1.0)
-        self.gate = check_gate(cohort(self.pack, split, self.fit_on), self.test_sets())
+        is_published = split in self.pack.manifest.leaky
+        self.gate = check_gate(cohort(self.pack, split, self.fit_on), self.test_sets(), published=is_published)
+
+    def _classes(self) -> tuple[str, ...]:
+        """What the labels or masks name; without either there is nothing."""
+        if self.masks is not None:
+            self.masks.check(self.pack)
+            return tuple(self.masks.classes)
+        return self.labels.classes(self.pack.findings) if self.labels is not None else ()
 
     def test_sets(self) -> list[Cohort]:
         """What the training films may share no patient and no film with."""
@@ -184,7 +187,13 @@ class PackDataModule(LightningDataModule):
             masking=self.masking if mask else None,
             grid=self.grid,
             targets=self._all_targets(for_training=augment) if self.labels is not None else None,
+            masks=self.masks,
         )
+
+    def mask_of(self, row: int) -> UInt8[np.ndarray, "H W"]:
+        """What a film's pixels show, as the pack has them: 0 background, k + 1 the k-th class."""
+        assert self.masks is not None
+        return self.masks(self.pack.mask(self.masks.mask, row))
 
     def _all_targets(self, *, for_training: bool) -> Targets:
         every = np.arange(len(self.pack))
@@ -211,9 +220,7 @@ class PackDataModule(LightningDataModule):
     @property
     def view(self) -> FilmView:
         """How a film that is in no pack comes to look as evaluation's films do."""
-        manifest = self.pack.manifest
-        fit = cast("Fit", manifest.fit if manifest.fit in get_args(Fit) else "stretch")  # packs may differ in a union
-        return FilmView(self.image_size, self.resize_to, frame=manifest.size, fit=fit)
+        return view_of(self.pack.manifest, self.image_size, self.resize_to)
 
     def train_dataloader(self) -> DataLoader:
         """Micro-batches of this rank from the optimizer step that the trainer has reached."""
@@ -281,12 +288,7 @@ class PackDataModule(LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Refuse to go on with other data than the checkpoint's."""
-        for key, now in self.state_dict().items():
-            if key != "gate" and state_dict[key] != now:
-                raise ResumeError(
-                    f"the checkpoint was written with data {key}={state_dict[key]}, but the run now has {now}; "
-                    "restore the pack, or start a new run from these weights with weights=RUN_DIR"
-                )
+        check_resumed(state_dict, self.state_dict())
 
 
 class PhantomData(PackDataModule):

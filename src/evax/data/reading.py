@@ -23,7 +23,7 @@ MAX_ASPECT = 3.0
 MIN_STD = 2.0
 GREY_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
-_DECODE_ERRORS = (
+DECODE_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -98,7 +98,7 @@ def _decode(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
             raise BadFilmError("not_an_image", "neither PNG, JPEG nor DICOM") from None
         except Image.DecompressionBombError:
             raise BadFilmError("too_large", f"more than {max_pixels} pixels") from None
-        except _DECODE_ERRORS as error:
+        except DECODE_ERRORS as error:
             reason = "truncated" if "truncated" in str(error).lower() else "undecodable"
             raise BadFilmError(reason, type(error).__name__) from None
 

@@ -36,3 +36,22 @@ def test_without_a_frame_it_takes_those_of_the_published_code(film, resize_to):
 def test_another_size_shows_the_same_part():
     assert FilmView(224, 256).at(448) == FilmView(448, 512)
     assert FilmView(224).at(112) == FilmView(112)
+
+
+@pytest.mark.parametrize("shape", [(300, 400), (400, 300), (350, 350)])
+@pytest.mark.parametrize("resize_to", [None, 72])
+@pytest.mark.parametrize(("frame", "fit"), [(None, "stretch"), (96, "stretch"), (96, "pad"), (96, "crop")])
+def test_extent_says_where_a_pixel_of_the_square_came_from(shape, resize_to, frame, fit):
+    """A film that is a ramp in x or in y tells the place of each pixel by its value."""
+    height, width = shape
+    view = FilmView(64, resize_to, frame=frame, fit=fit)
+    left, top, columns, rows = view.extent(height, width)
+    ramp_x, ramp_y = (np.linspace(0, 255, length).astype(np.uint8) for length in (width, height))
+    places = (np.arange(64) + 0.5) / 64
+    seen_x = view(np.ascontiguousarray(np.broadcast_to(ramp_x, shape)))[32]
+    seen_y = view(np.ascontiguousarray(np.broadcast_to(ramp_y[:, None], shape)))[:, 32]
+    for seen, start, length, size in ((seen_x, left, columns, width), (seen_y, top, rows, height)):
+        place = start + places * length
+        is_inside = (place > 8) & (place < size - 8)
+        assert is_inside.any()
+        np.testing.assert_allclose(seen[is_inside], place[is_inside] / size * 255, atol=3)

@@ -7,8 +7,8 @@ from chexpert_tree import good_chexpert
 from cxr14_tree import good_tree
 from mimic_tree import good_mimic
 
+from evax.data.checks import ResumeError
 from evax.data.merged import Merged520kData
-from evax.data.module import ResumeError
 from evax.data.prepare import prepare
 from evax.data.sources.chexpert import CheXpertSource
 from evax.data.sources.cxr14 import ChestXray14Source

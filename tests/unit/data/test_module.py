@@ -8,8 +8,8 @@ from cxr14_tree import good_tree
 from PIL import Image
 from tiny import tiny_data
 
+from evax.data.checks import ResumeError
 from evax.data.labels import LabelPolicy
-from evax.data.module import ResumeError
 from evax.data.prepare import prepare
 from evax.data.sources.cxr14 import ChestXray14Source
 from evax.data.subset import rarest

@@ -18,7 +18,7 @@ AP_SHARE = 0.35
 AP_MAGNIFICATION = 1.12
 
 # The streams of one key, told apart by the epoch counter.
-PATIENT, FILM, VESSELS, GRAIN, LESIONS = range(5)
+PATIENT, FILM, VESSELS, GRAIN, LESIONS, PLANTED = range(6)
 
 
 class Exposure(NamedTuple):

@@ -29,6 +29,11 @@ class Source(ABC):
         return {}
 
     @property
+    def leaky(self) -> tuple[str, ...]:
+        """The schemes that were published with patients in two splits, which are kept as they are and counted."""
+        return ()
+
+    @property
     def provenance(self) -> dict[str, str]:
         """What the manifest is to tell of the source's tables, such as which split lists were read."""
         return {}

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import pickle
 from collections import defaultdict
 
@@ -85,3 +87,22 @@ def test_contrast_makes_lesions_clearer_and_nothing_else(source, films):
     assert clear.fingerprint() != source.fingerprint()
     with pytest.raises(ValueError, match="contrast is 0"):
         PhantomSource(contrast=0.0)
+
+
+def test_planted_squares_take_the_place_of_lesions(source):
+    planted = PhantomSource(num_films=200, seed=5, size=96, planted="square")
+    films = planted.films()[0]
+    assert planted.findings == ("Square",)
+    assert {len(film.boxes) for film in films if film.labels == (1,)} == {1}
+    assert {film.boxes for film in films if film.labels == (0,)} == {()}
+    for film in films[:10]:
+        assert int(planted.read(film).masks["lesions"].max()) == film.labels[0]
+    assert planted.fingerprint() != source.fingerprint()
+
+
+def test_what_is_planted_changes_no_other_pack():
+    """Packs of earlier versions keep their fingerprint, so that their preparation can go on."""
+    digest = PhantomSource(num_films=8, seed=0, size=96).fingerprint()
+    assert digest == hashlib.sha256(json.dumps(["1", 8, 0, 96, 2]).encode()).hexdigest()
+    with pytest.raises(ValueError, match="planted is circle"):
+        PhantomSource(planted="circle")

@@ -1,0 +1,51 @@
+"""Settings of a data module that cannot be meant, and samples that a resumed run would not see again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from evax.data.near import check_near_duplicates
+
+
+class ResumeError(RuntimeError):
+    """A resumed run would see other samples than the run it continues."""
+
+
+def check_choice(
+    *,
+    fraction: float,
+    fraction_of: str | None,
+    near_duplicates: str,
+    has_labels: bool,
+    has_masks: bool,
+    needs_labels: bool,
+) -> None:
+    """Refuse a share of films, and labels or masks, that nothing could be made of."""
+    if not 0 < fraction <= 1:
+        raise ValueError(f"data.fraction={fraction} must be in (0, 1]")
+    if fraction_of not in (None, "patients", "films"):
+        raise ValueError(f"data.fraction_of={fraction_of} is not known; use patients or films")
+    if needs_labels and not has_labels:
+        raise ValueError("data.sampling and data.shuffle_labels need labels; use model=classifier")
+    if has_labels and has_masks:
+        raise ValueError("data.labels and data.masks are two tasks: set data.masks=null to classify, or data.labels")
+    check_near_duplicates(near_duplicates)
+
+
+def check_sizes(image_size: int, patch_size: int, resize_to: int | None, *, has_masks: bool) -> None:
+    """Refuse films off the patch grid, and to read the middle of films where it is not there or masks need all."""
+    if image_size % patch_size:
+        raise ValueError(f"image_size={image_size} is not a multiple of the patch size {patch_size}")
+    if resize_to is not None and has_masks:
+        raise ValueError(f"data.resize_to={resize_to} leaves out what masks show at the border; set it to null")
+    if resize_to is not None and resize_to < image_size:
+        raise ValueError(f"data.resize_to={resize_to} must be at least image_size={image_size}")
+
+
+def check_resumed(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with other data than a checkpoint's; the gate may know more by now."""
+    for key, value in now.items():
+        if key != "gate" and saved[key] != value:
+            raise ResumeError(
+                f"the checkpoint was written with data {key}={saved[key]}, but the run now has {value}; "
+                "restore the pack, or start a new run from these weights with weights=RUN_DIR"
+            )

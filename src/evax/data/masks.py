@@ -1,0 +1,72 @@
+"""Which values of a pack's masks mean which class."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from evax.data.pack import Pack
+
+NUM_BITS = 8
+NUM_VALUES = 256
+
+
+@dataclass(frozen=True)
+class MaskPolicy:
+    """The classes of one of a pack's masks, in order: `classes` names the stored values (1..255) of each.
+
+    With `bits` the numbers are of bits instead (0..7), as in the phantom's `lesions`, where findings may overlap; the
+    first class that a pixel has is then its class. Other values are background. `published` is the mask that
+    protocol=official reads in place of `mask`, where the published one has a fault.
+    """
+
+    mask: str
+    classes: Mapping[str, Sequence[int]]
+    bits: bool = False
+    published: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise ValueError(
+                "data.masks.classes names no class; name some with their values, such as "
+                "data.masks.mask=lungs '+data.masks.classes.lung=[1,2]', or set data.masks=null"
+            )
+        low, high = (0, NUM_BITS - 1) if self.bits else (1, NUM_VALUES - 1)
+        seen: dict[int, str] = {}
+        for name, values in self.classes.items():
+            if not values:
+                raise ValueError(f"data.masks.classes.{name} has no values; give some, or leave the class out")
+            for value in values:
+                if not low <= value <= high:
+                    kind = "bits" if self.bits else "values, and 0 is background"
+                    raise ValueError(
+                        f"data.masks.classes.{name}={value} must be from {low} to {high}: those are {kind}"
+                    )
+                if value in seen:
+                    raise ValueError(f"data.masks.classes: {value} is in {seen[value]} and in {name}; leave one out")
+                seen[value] = name
+
+    def check(self, pack: Pack) -> None:
+        """Refuse a mask that the pack does not have."""
+        if self.mask not in pack.manifest.masks:
+            known = ", ".join(pack.manifest.masks) or "none"
+            raise ValueError(
+                f"data.masks.mask={self.mask}: the pack at {pack.folder} has no such mask; it has: {known}"
+            )
+
+    def __call__(self, stored: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+        """Stored values to 0 for background and k + 1 for the k-th class."""
+        return cv2.LUT(stored, self._table)
+
+    @cached_property
+    def _table(self) -> UInt8[np.ndarray, "256"]:
+        """The class of each stored value."""
+        table = np.zeros(NUM_VALUES, np.uint8)
+        stored = np.arange(NUM_VALUES)
+        for number, values in reversed(list(enumerate(self.classes.values(), 1))):
+            shows = (stored & sum(1 << bit for bit in values)) > 0 if self.bits else np.isin(stored, values)
+            table[shows] = number
+        return table

@@ -1,0 +1,138 @@
+"""A folder of films with one or more folders of masks beside it."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from evax.data.film import Film, Refusal
+from evax.data.mask_reading import read_mask
+from evax.data.sources.masked import MaskedSource, draw_split, listed, read_members, shown, told_of
+from evax.data.sources.tables import digest_of, once
+
+IMAGES = "images"
+FILMS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+VAL_SHARE, TEST_SHARE = 0.1, 0.2  # of the patients, where no list tells
+SALT = "evax/masks"
+
+
+@dataclass(frozen=True)
+class MaskFolderSource(MaskedSource):
+    """Films in `raw_dir`/images, and PNG masks of the same names in folders beside it; they never leave the machine.
+
+    `masks` names those folders, and so the pack's masks; null is all of them. Values are kept, but 0 and 255 become 0
+    and 1. `patient` is a regular expression whose first group is the patient in a film's name; null: each film is one.
+    Scheme "official" is train.txt, val.txt and test.txt, a name a line. Scheme "clean" has the same test films; where
+    there is no val.txt, validation is drawn from train.txt by patient, and without lists all three are drawn.
+    """
+
+    name: ClassVar[str] = "masks"
+    version: ClassVar[str] = "1"
+    share: ClassVar[Literal["public", "credentialed"]] = "credentialed"
+    findings: ClassVar[tuple[str, ...]] = ()
+
+    raw_dir: Path
+    masks: Sequence[str] | None = None
+    patient: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.patient is not None and _groups(self.patient) < 1:
+            raise ValueError(f"source.patient={self.patient} must be a regular expression with a group: the patient")
+
+    @property
+    def drawn(self) -> Mapping[str, tuple[str, ...]]:
+        """What no list tells."""
+        lists = listed(self.raw_dir)
+        if "val" in lists:
+            return {}
+        return {"clean": ("train", "val") if lists else ("train", "val", "test")}
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """The lists."""
+        return told_of(listed(self.raw_dir)) or {"splits": "drawn by patient"}
+
+    def films(self) -> tuple[list[Film], list[Refusal]]:
+        """The films by name, and the films and masks that are alone."""
+        refusals: list[Refusal] = []
+        members = read_members(listed(self.raw_dir), refusals)
+        films = []
+        folders = self._folders()
+        paths = shown(self.raw_dir / IMAGES, FILMS)
+        for path in paths:
+            missing = [folder for folder in folders if not self._mask(folder, path).is_file()]
+            if missing:
+                refusals.append(Refusal(path.name, "no_mask", f"a film without its mask in {', '.join(missing)}"))
+            else:
+                films.append(self._film(path, members))
+        refusals += self._alone(folders, paths)
+        names = {name for path in paths for name in (path.name, path.stem)}
+        refusals += [Refusal(name, "missing", "on a list, without a film") for name in members if name not in names]
+        return films, once(refusals)
+
+    def masks_of(self, film: Film, height: int, width: int) -> Mapping[str, UInt8[np.ndarray, "H W"]]:
+        """The masks of all folders; one without anything on it is no fault."""
+        assert film.path is not None
+        return {folder: read_mask(self._mask(folder, film.path)) for folder in self._folders()}
+
+    def fingerprint(self) -> str:
+        """The sha256 of the lists and masks, and the settings."""
+        lists = [path.name for path in listed(self.raw_dir).values()]
+        masks = [f"{folder}/{path.name}" for folder in self._folders() for path in shown(self.raw_dir / folder, FILMS)]
+        return digest_of(self.raw_dir, [*lists, *masks], f"{self.masks} {self.patient}")
+
+    def _mask(self, folder: str, film: Path) -> Path:
+        return self.raw_dir / folder / f"{film.stem}.png"
+
+    def _folders(self) -> tuple[str, ...]:
+        """The names of the masks, in order."""
+        if not (self.raw_dir / IMAGES).is_dir():
+            raise FileNotFoundError(
+                f"raw_dir={self.raw_dir} lacks {IMAGES}/: films are wanted there, and PNG masks of the same names in "
+                "folders beside it, such as lungs/"
+            )
+        folders = [path for path in self.raw_dir.iterdir() if path.is_dir() and path.name != IMAGES]
+        names = tuple(sorted(path.name for path in folders if any(path.glob("*.png"))))
+        if self.masks is None and not names:
+            raise FileNotFoundError(f"raw_dir={self.raw_dir} has no folder of PNG masks beside {IMAGES}/")
+        absent = [name for name in self.masks or () if name not in names]
+        if absent:
+            raise FileNotFoundError(f"source.masks: {self.raw_dir} has no masks {', '.join(absent)}/; it has: {names}")
+        return names if self.masks is None else tuple(self.masks)
+
+    def _alone(self, folders: Iterable[str], films: Iterable[Path]) -> list[Refusal]:
+        """Masks that have no film."""
+        stems = {path.stem for path in films}
+        masks = ((folder, path) for folder in folders for path in shown(self.raw_dir / folder, FILMS))
+        alone = [(folder, path) for folder, path in masks if path.stem not in stems]
+        return [Refusal(f"{folder}/{path.name}", "no_film", "a mask without its film") for folder, path in alone]
+
+    def _film(self, path: Path, members: Mapping[str, str]) -> Film:
+        patient = self._patient(path)
+        splits = self._splits(patient, members.get(path.name, members.get(path.stem)), is_listed=bool(members))
+        return Film(image_id=path.name, patient_id=patient, labels=(), splits=splits, path=path)
+
+    def _patient(self, path: Path) -> str:
+        match = re.search(self.patient, path.name) if self.patient is not None else None
+        return (match[1] if match else None) or path.name
+
+    def _splits(self, patient: str, official: str | None, *, is_listed: bool) -> dict[str, str]:
+        """The film's split under both schemes."""
+        if not is_listed:
+            return {"clean": draw_split(SALT, patient, val=VAL_SHARE, test=TEST_SHARE)}
+        if official is None:
+            return {}
+        is_drawn = official == "train" and "clean" in self.drawn
+        clean = draw_split(SALT, patient, val=VAL_SHARE, test=0.0) if is_drawn else official
+        return {"official": official, "clean": clean}
+
+
+def _groups(expression: str) -> int:
+    try:
+        return re.compile(expression).groups
+    except re.error:
+        return 0

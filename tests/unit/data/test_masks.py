@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_data
+from torch.utils.data import default_collate
+
+from evax.data.labels import LabelPolicy
+from evax.data.masks import MaskPolicy
+from evax.data.paired import Photometric
+from evax.data.transforms import Crop
+
+LUNG = MaskPolicy("lungs", {"lung": [1, 2]})
+SIDES = MaskPolicy("lungs", {"left": [2], "right": [1]})
+WHOLE = Crop(min_area=1.0, min_ratio=1.0, max_ratio=1.0, interpolation="bilinear")
+
+
+def segmented(pack_folder, **settings):
+    return tiny_data(pack_folder, **({"masking": None, "masks": LUNG} | settings))
+
+
+def test_values_become_classes_in_their_order():
+    stored = np.array([[0, 1, 2, 3]], np.uint8)
+    assert LUNG(stored).tolist() == [[0, 1, 1, 0]]
+    assert SIDES(stored).tolist() == [[0, 2, 1, 0]]
+
+
+def test_bits_become_classes_and_the_first_wins():
+    policy = MaskPolicy("lesions", {"mass": [3], "nodule": [0, 7]}, bits=True)
+    stored = np.array([[0, 1, 8, 9, 128, 4, 255]], np.uint8)
+    assert policy(stored).tolist() == [[0, 2, 1, 1, 2, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"classes": {}}, r"data\.masks\.classes names no class; .*\+data\.masks\.classes\.lung"),
+        ({"classes": {"lung": []}}, r"data\.masks\.classes\.lung has no values"),
+        ({"classes": {"lung": [0]}}, r"data\.masks\.classes\.lung=0 must be from 1 to 255: .* 0 is background"),
+        ({"classes": {"mass": [8]}, "bits": True}, r"data\.masks\.classes\.mass=8 must be from 0 to 7: those are bits"),
+        ({"classes": {"a": [1], "b": [2, 1]}}, r"data\.masks\.classes: 1 is in a and in b; leave one out"),
+    ],
+)
+def test_classes_that_cannot_be_meant_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        MaskPolicy(mask="lungs", **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mask_that_the_pack_lacks_is_named_with_those_it_has(pack_folder):
+    with pytest.raises(ValueError, match=r"data\.masks\.mask=heart: .* no such mask; it has: lesions, lungs$"):
+        segmented(pack_folder, masks=MaskPolicy("heart", {"heart": [1]}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"labels": LabelPolicy()}, r"data\.labels and data\.masks are two tasks: set data\.masks=null"),
+        ({"resize_to": 96}, r"data\.resize_to=96 leaves out what masks show"),
+        ({"randaugment": "rand-m6-mstd0.5-inc1"}, r"data\.randaugment=.* moves films and not their masks"),
+        ({"sampling": "balanced"}, r"data\.sampling and data\.shuffle_labels need labels"),
+    ],
+)
+def test_settings_that_masks_rule_out_are_refused(pack_folder, settings, message):
+    with pytest.raises(ValueError, match=message):
+        segmented(pack_folder, **settings)
+
+
+def test_without_augmentation_samples_are_the_packs_own(pack_folder):
+    data = segmented(pack_folder, masks=SIDES)
+    films = data.dataset(data.rows("val"))
+    batch = next(iter(data.local_loader(films)))
+    assert data.classes == ("left", "right")
+    assert (batch["mask"].shape, batch["mask"].dtype) == ((8, 1, 64, 64), torch.uint8)
+    for place, row in enumerate(batch["row"].tolist()):
+        assert np.array_equal(batch["image"][place, 0], data.pack.image(row))
+        assert np.array_equal(batch["mask"][place, 0], data.mask_of(row))
+        assert np.array_equal(data.mask_of(row), SIDES(data.pack.mask("lungs", row)))
+    assert batch["mask"].unique().tolist() == [0, 1, 2]
+    assert set(batch) == {"image", "row", "mask"}
+
+
+def test_other_sizes_keep_the_values(pack_folder):
+    data = segmented(pack_folder, masks=SIDES, image_size=48)
+    sample = data.dataset(data.rows("val"))[0, 0]
+    assert sample["mask"].shape == (1, 48, 48)
+    assert set(sample["mask"].unique().tolist()) <= {0, 1, 2}
+
+
+def test_a_batch_is_its_samples_in_every_epoch(pack_folder):
+    data = segmented(pack_folder, crop=Crop(), photometric=Photometric())
+    films = data.dataset(data.train_rows, augment=True)
+    keys = [(0, 3), (2, 1), (0, 9)]
+    batch, samples = films.__getitems__(keys), default_collate([films[key] for key in keys])
+    assert all(torch.equal(batch[name], samples[name]) for name in ("image", "mask", "row"))
+    assert not torch.equal(films[0, 3]["image"], films[1, 3]["image"])
+
+
+def test_flips_without_a_crop_show_the_whole_film(pack_folder):
+    data = segmented(pack_folder, crop=WHOLE)
+    films, whole = data.dataset(data.train_rows, augment=True), data.dataset(data.train_rows)
+    flips = 0
+    for position in range(20):
+        sample, plain = films[0, position], whole[0, position]
+        is_flipped = not torch.equal(sample["image"], plain["image"])
+        flips += is_flipped
+        for name in ("image", "mask"):
+            assert torch.equal(sample[name].flip(-1) if is_flipped else sample[name], plain[name])
+    assert 3 < flips < 17
+
+
+def test_a_fraction_of_films_with_masks_takes_whole_patients(pack_folder):
+    data = segmented(pack_folder, fraction=0.5)
+    patients = data.pack.patients
+    assert len(set(patients[data.train_rows].tolist())) == 11
+    assert set(data.train_rows) < set(segmented(pack_folder).train_rows)
+
+
+def test_without_augmentation_exposure_stays(pack_folder):
+    data = segmented(pack_folder, augment=False, photometric=Photometric())
+    trained, seen = data.dataset(data.train_rows, augment=True)[4, 0], data.dataset(data.train_rows)[0, 0]
+    assert torch.equal(trained["image"], seen["image"])
