@@ -23,7 +23,9 @@ BASES = [choice for choice, is_base in CHOICES.items() if is_base]
 
 def is_long(name: str) -> bool:
     """Whether another file of the same family takes the same step with a smaller model."""
-    return name.endswith("_vit_b") or (name.startswith(("finetune_chexpert", "finetune_covidx")) and "_ti" not in name)
+    is_twin = name.startswith(("finetune_chexpert", "finetune_covidx")) and "_ti" not in name
+    is_masked = name.startswith("segment_") and name != "segment_siim_r50"
+    return name.endswith("_vit_b") or is_twin or is_masked
 
 
 def group(choice: str) -> str:
@@ -79,7 +81,8 @@ def assert_run_directory_holds_one_step(run_dir: Path) -> None:
 
 @pytest.mark.parametrize("choice", [choice for choice in COMPLETE if group(choice) != "source"])
 def test_choice_of_train_is_sound(choice):
-    of_classifiers = group(choice) in ("adapt", "recipe") or choice == "callbacks=classification" or is_foreign(choice)
+    is_task = choice in ("callbacks=classification", "callbacks=segmentation")
+    of_classifiers = group(choice) in ("adapt", "recipe") or is_task or is_foreign(choice)
     over_rivals = ["backbone=resnet50_mgca"] if choice in ("sweep=baselines", "sweep=rivals") else []
     base = ["experiment=demo_finetune"] if of_classifiers or over_rivals else []
     check_config(composed(*base, *over_rivals, choice), TRAIN_KEYS)

@@ -24,7 +24,10 @@ class GlobalDropPath(DropPath):
 
 
 class GlobalDropout(nn.Module):
-    """Dropout of features (B, D) that can be handed the factors of the present samples, as `GlobalDropPath` can."""
+    """Dropout of features (B, D), or of whole maps (B, D, H, W).
+
+    It can be handed the factors of the present samples, as `GlobalDropPath` can.
+    """
 
     factors: Tensor | None = None
 
@@ -33,14 +36,15 @@ class GlobalDropout(nn.Module):
         self.drop_prob, self.width = drop_prob, width
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scale every feature by its factor: 0, or 1 / keep probability."""
+        """Scale every feature or map by its factor: 0, or 1 / keep probability."""
         if not self.training or self.drop_prob == 0:
             return x
         if self.factors is None:
-            return nn.functional.dropout(x, self.drop_prob)
+            drop = nn.functional.dropout2d if x.ndim == 4 else nn.functional.dropout
+            return drop(x, self.drop_prob)
         if len(self.factors) != len(x):
             raise ValueError(f"dropout was drawn for {len(self.factors)} samples, but the batch has {len(x)}")
-        return x * self.factors.to(x)
+        return x * self.factors.to(x).view(*self.factors.shape, *[1] * (x.ndim - self.factors.ndim))
 
 
 def replace_drop_path(model: nn.Module) -> None:

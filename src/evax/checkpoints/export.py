@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from evax.checkpoints.classifiers import Described
+from evax.checkpoints.segmenters import DescribedSegmenter
 from evax.checkpoints.weight_files import CHECKPOINTS, CONFIG, Content
 from evax.data.normalisation import Normalisation
 
@@ -28,17 +29,17 @@ def export_meta(
     architecture: dict[str, Any],
     normalisation: Normalisation | None,
     config: dict[str, Any],
-    classifier: Described | None = None,
+    task: Described | DescribedSegmenter | None = None,
 ) -> dict[str, Any]:
     """Architecture, preprocessing of [0, 1] images, tokenizer, protocol and step; null where the file does not tell.
 
-    Of a classifier also its classes, their loss, and the way from a film to what the backbone sees.
+    Of a classifier or segmenter also its classes, and the way from a film to what the backbone sees.
     """
     known: dict[str, Any] | None = normalisation and {"mean": list(normalisation.mean), "std": list(normalisation.std)}
-    if classifier is not None:
-        known = (known or {}) | asdict(classifier.view)
+    if task is not None:
+        known = (known or {}) | asdict(task.view)
     beside = content.beside
-    return (classifier.to_json() if classifier is not None else {}) | {
+    return (task.to_json() if task is not None else {}) | {
         "architecture": architecture,
         "preprocessing": known,
         "tokenizer": _without_folders(config.get("tokenizer", beside.get("tokenizer"))),

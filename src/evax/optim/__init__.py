@@ -1,5 +1,5 @@
-"""Parameter groups, schedules and the recipe that joins them."""
+"""Parameter groups, schedules and the recipes that join them."""
 
-from evax.optim.recipe import AdamWCosine
+from evax.optim.recipe import AdamWCosine, AdamWPolynomial
 
-__all__ = ["AdamWCosine"]
+__all__ = ["AdamWCosine", "AdamWPolynomial"]

@@ -1,13 +1,14 @@
-"""AdamW with warm-up and cosine decay, stated in epochs."""
+"""AdamW with a warm-up and a decay of the rate, stated in epochs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from torch import nn
 from torch.optim import AdamW
 
 from evax.optim.groups import parameter_groups
-from evax.optim.schedule import WarmupCosine
+from evax.optim.schedule import WarmupCosine, WarmupPolynomial
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,10 @@ class AdamWCosine:
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.layer_decay <= 1:
-            raise ValueError(f"optim.layer_decay={self.layer_decay} must be in (0, 1]")
+        check_layer_decay(self.layer_decay)
         if self.lr_per is not None and (self.lr_per < 1 or self.batch_size is None):
             raise ValueError(f"optim.lr_per={self.lr_per} must be a number of films, with optim.batch_size beside it")
-        if not 0 <= self.final_lr <= self.lr:
-            raise ValueError(f"optim.final_lr={self.final_lr} must be between 0 and optim.lr={self.lr}")
+        check_final(self.final_lr, self.lr)
 
     @property
     def scale(self) -> float:
@@ -45,16 +44,84 @@ class AdamWCosine:
 
     def build(self, model: nn.Module) -> AdamW:
         """AdamW over the model's trainable parameters; rates are set per step from `schedule`."""
-        groups = parameter_groups(model, self.weight_decay, self.layer_decay)
-        return AdamW(groups, lr=self.lr * self.scale, betas=(self.betas[0], self.betas[1]), eps=self.eps, fused=True)
+        return adamw(self, model, self.lr * self.scale)
 
     def schedule(self, steps_per_epoch: int, epochs: int) -> WarmupCosine:
         """Rate as a pure function of the optimizer step. Warm-up must be shorter than training."""
-        if self.warmup_epochs >= epochs:
-            raise ValueError(f"optim.warmup_epochs={self.warmup_epochs} must be less than trainer.max_epochs={epochs}")
+        check_warm_up(self.warmup_epochs, epochs)
         return WarmupCosine(
             peak=self.lr * self.scale,
             warmup_steps=round(self.warmup_epochs * steps_per_epoch),
             total_steps=epochs * steps_per_epoch,
             final=self.final_lr * self.scale,
         )
+
+
+@dataclass(frozen=True)
+class AdamWPolynomial:
+    """The optimizer of EVA-X's segmentation (published code, mmsegmentation's `poly` schedule).
+
+    `lr` is the peak rate, never scaled. It falls as (1 - share of epochs) ** `power` to `final_lr`, in a step at the
+    end of every epoch, and is multiplied by a linear rise from `warmup_ratio` to 1 over the first `warmup_epochs` and
+    `warmup_steps` more. Weight decay is constant; `layer_decay` scales the rate of every layer below the head.
+    """
+
+    lr: float = 6e-5
+    final_lr: float = 0.0
+    power: float = 1.0
+    warmup_epochs: float = 0.0
+    warmup_steps: int = 10
+    warmup_ratio: float = 1e-6
+    weight_decay: float = 0.05
+    betas: Sequence[float] = (0.9, 0.999)
+    eps: float = 1e-8
+    layer_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_layer_decay(self.layer_decay)
+        check_final(self.final_lr, self.lr)
+
+    def build(self, model: nn.Module) -> AdamW:
+        """AdamW over the model's trainable parameters; rates are set per step from `schedule`."""
+        return adamw(self, model, self.lr)
+
+    def schedule(self, steps_per_epoch: int, epochs: int) -> WarmupPolynomial:
+        """Rate as a pure function of the optimizer step. A run may be shorter than the steps of its warm-up."""
+        check_warm_up(self.warmup_epochs, epochs)
+        return WarmupPolynomial(
+            peak=self.lr,
+            warmup_steps=round(self.warmup_epochs * steps_per_epoch) + self.warmup_steps,
+            warmup_ratio=self.warmup_ratio,
+            steps_per_epoch=steps_per_epoch,
+            epochs=epochs,
+            final=self.final_lr,
+            power=self.power,
+        )
+
+
+Recipe: TypeAlias = AdamWCosine | AdamWPolynomial
+Schedule: TypeAlias = WarmupCosine | WarmupPolynomial
+
+
+def adamw(recipe: Recipe, model: nn.Module, lr: float) -> AdamW:
+    """AdamW with a recipe's settings over the model's trainable parameters."""
+    groups = parameter_groups(model, recipe.weight_decay, recipe.layer_decay)
+    return AdamW(groups, lr=lr, betas=(recipe.betas[0], recipe.betas[1]), eps=recipe.eps, fused=True)
+
+
+def check_layer_decay(layer_decay: float) -> None:
+    """Refuse what would let lower layers learn faster, or nothing learn."""
+    if not 0 < layer_decay <= 1:
+        raise ValueError(f"optim.layer_decay={layer_decay} must be in (0, 1]")
+
+
+def check_final(final_lr: float, lr: float) -> None:
+    """Refuse a rate that ends above its peak."""
+    if not 0 <= final_lr <= lr:
+        raise ValueError(f"optim.final_lr={final_lr} must be between 0 and optim.lr={lr}")
+
+
+def check_warm_up(warmup_epochs: float, epochs: int) -> None:
+    """Refuse a warm-up that is as long as training."""
+    if warmup_epochs >= epochs:
+        raise ValueError(f"optim.warmup_epochs={warmup_epochs} must be less than trainer.max_epochs={epochs}")

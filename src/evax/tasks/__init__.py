@@ -2,5 +2,6 @@
 
 from evax.tasks.classification import Classifier
 from evax.tasks.mim import MaskedImageModeling
+from evax.tasks.segmentation import Segmenter
 
-__all__ = ["Classifier", "MaskedImageModeling"]
+__all__ = ["Classifier", "MaskedImageModeling", "Segmenter"]

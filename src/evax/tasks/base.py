@@ -1,5 +1,6 @@
 """What every task shares: one backbone, a rate per step, and randomness that is keyed by the step."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
 
+from evax.backbones.batch_norm import films_in_statistics
 from evax.backbones.drop_path import draw_drop_path
 from evax.backbones.eva_x import EvaX
 from evax.backbones.foreign import Foreign
@@ -17,16 +19,17 @@ from evax.checkpoints.weight_files import recorded_normalisation
 from evax.data.keyed_random import Stream, keyed_generator
 from evax.data.module import PackDataModule
 from evax.data.pixels import normalise, to_unit
-from evax.optim.recipe import AdamWCosine
-from evax.optim.schedule import WarmupCosine
+from evax.optim.recipe import Recipe, Schedule
+
+log = logging.getLogger(__name__)
 
 
 class Task(LightningModule):
     """A backbone being trained. The data module is a `PackDataModule`; subclasses add steps."""
 
-    schedule: WarmupCosine
+    schedule: Schedule
 
-    def __init__(self, backbone: EvaX | Foreign, optim: AdamWCosine, seed: int) -> None:
+    def __init__(self, backbone: EvaX | Foreign, optim: Recipe, seed: int) -> None:
         super().__init__()
         self.backbone: Any = backbone
         self.optim, self.seed = optim, seed
@@ -42,9 +45,21 @@ class Task(LightningModule):
         """AdamW without a scheduler object: the rate is a pure function of the step."""
         epochs = self.trainer.max_epochs
         if epochs is None or epochs < 1:
-            raise ValueError("trainer.max_epochs must be set: the cosine needs an end")
+            raise ValueError("trainer.max_epochs must be set: the schedule of the rate needs an end")
         self.schedule = self.optim.schedule(self.data.steps_per_epoch, epochs)
         return self.optim.build(self)
+
+    def tell_statistics(self) -> None:
+        """Say of how many films BatchNorm's statistics are, where that is not the batch."""
+        films_at_once = self.data.batch_size // self.trainer.world_size // self.trainer.accumulate_grad_batches
+        films = films_in_statistics(self, films_at_once, self.trainer.world_size)
+        if films is not None and films < self.data.batch_size:
+            log.info(
+                "BatchNorm: its statistics are of %d films, not of batch_size=%d; per_device_batch= and, over GPUs, "
+                "+trainer.sync_batchnorm=true change that, and with it the run",
+                films,
+                self.data.batch_size,
+            )
 
     def configure_gradient_clipping(
         self,

@@ -1,6 +1,5 @@
 """Classification of films: a backbone, a head, and labels that may be unknown (EVA-X paper, section 4.2)."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Literal, NamedTuple
@@ -10,17 +9,16 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
-from evax.backbones.batch_norm import films_in_statistics, share_statistics
+from evax.backbones.batch_norm import share_statistics
 from evax.backbones.drop_path import GlobalDropout
 from evax.backbones.lora import LoRA, add_lora
 from evax.checkpoints.classifiers import classifier_facts
 from evax.evaluation.auroc import auroc_per_class, macro
 from evax.heads.classifier import AttentiveClassifier, LinearClassifier
 from evax.losses.classification import binary_loss, exclusive_loss
-from evax.optim.recipe import AdamWCosine
+from evax.optim.recipe import Recipe
 from evax.tasks.base import Task
-
-log = logging.getLogger(__name__)
+from evax.tasks.gathering import each_film_once
 
 Loss = Literal["binary", "exclusive"]
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"binary": binary_loss, "exclusive": exclusive_loss}
@@ -49,7 +47,7 @@ class Classifier(Task):
         *,
         backbone: nn.Module,
         classes: list[str],
-        optim: AdamWCosine,
+        optim: Recipe,
         seed: int,
         loss: Loss = "binary",
         head: Literal["linear", "attentive"] = "linear",
@@ -95,18 +93,8 @@ class Classifier(Task):
             raise ValueError(
                 f"data.classes={self.data.classes} are not the model's {self.classes}; leave model.classes to the data"
             )
-        self._tell_statistics()
-
-    def _tell_statistics(self) -> None:
-        films_at_once = self.data.batch_size // self.trainer.world_size // self.trainer.accumulate_grad_batches
-        films = films_in_statistics(self.backbone, films_at_once, self.trainer.world_size)
-        if films is not None and films < self.data.batch_size and not self.is_frozen:
-            log.info(
-                "BatchNorm: its statistics are of %d films, not of batch_size=%d; per_device_batch= and, over GPUs, "
-                "+trainer.sync_batchnorm=true change that, and with it the run",
-                films,
-                self.data.batch_size,
-            )
+        if not self.is_frozen:
+            self.tell_statistics()
 
     def on_validation_epoch_start(self) -> None:
         """Let all ranks score with the same statistics."""
@@ -169,10 +157,5 @@ class Classifier(Task):
 
 def gathered(parts: list[tuple[Tensor, Tensor]]) -> Predictions:
     """Rows and logits of every rank, each row once, ascending."""
-    rows, logits = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        shares: list[Any] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(shares, (rows, logits))
-        rows, logits = (np.concatenate(each) for each in zip(*shares, strict=True))
-    unique, first = np.unique(rows, return_index=True)
-    return Predictions(unique.astype(np.int64), logits[first].astype(np.float32))
+    rows, logits = each_film_once(parts)
+    return Predictions(rows.astype(np.int64), logits.astype(np.float32))

@@ -13,7 +13,7 @@ from evax.heads.token_prediction import TokenPredictionHead
 from evax.losses.cosine import cosine_loss
 from evax.losses.regression import squared_loss
 from evax.optim.gradients import scale_gradient
-from evax.optim.recipe import AdamWCosine
+from evax.optim.recipe import Recipe
 from evax.tasks.agreement import Agreement
 from evax.tasks.base import Task
 from evax.tokenizers.base import Tokenizer
@@ -46,7 +46,7 @@ class MaskedImageModeling(Task):
         *,
         backbone: EvaX | Foreign,
         tokenizer: Tokenizer,
-        optim: AdamWCosine,
+        optim: Recipe,
         seed: int,
         loss: Literal["cosine", "squared"] | None = None,
         patch_embed_gradient: float = 0.1,

@@ -113,3 +113,15 @@ def test_no_dropout_draws_nothing():
         draw_drop_path(model, generator(), 8, slice(0, 8))
     for left, right in zip(layers(with_head), layers(without), strict=True):
         assert torch.equal(left.factors, right.factors)
+
+
+def test_whole_maps_are_dropped_with_or_without_a_draw():
+    dropout, maps = GlobalDropout(0.25, width=64).train(), torch.ones(8, 64, 3, 3)
+    torch.manual_seed(0)
+    own = dropout(maps)
+    draw_drop_path(dropout, generator(), 8, slice(0, 8))
+    drawn = dropout(maps)
+    torch.testing.assert_close(drawn[..., 0, 0], dropout(torch.ones(8, 64)), rtol=0, atol=0)
+    for each in (own, drawn):
+        assert torch.equal(each, each[..., :1, :1].expand_as(each))
+        assert each.unique().tolist() == pytest.approx([0.0, 1 / 0.75])

@@ -1,7 +1,7 @@
 import pytest
 from torch import nn
 
-from evax.optim import AdamWCosine
+from evax.optim import AdamWCosine, AdamWPolynomial
 
 
 def test_the_schedule_is_stated_in_epochs():
@@ -40,3 +40,19 @@ def test_the_rate_scales_with_the_batch_only_where_it_says_per_what():
     assert per_256.schedule(4, 3).peak == pytest.approx(0.4)
     with pytest.raises(ValueError, match=r"optim\.lr_per=256 .* optim\.batch_size"):
         AdamWCosine(lr_per=256)
+
+
+def test_the_polynomial_recipe_warms_up_for_steps_and_epochs():
+    schedule = AdamWPolynomial(lr=1.0, warmup_epochs=0.5).schedule(steps_per_epoch=10, epochs=3)
+    assert (schedule.warmup_steps, schedule.epochs, schedule(30)) == (15, 3, 0.0)
+    optimizer = AdamWPolynomial(lr=0.2, weight_decay=0.3).build(nn.Linear(2, 2))
+    assert {group["name"]: group["weight_decay"] for group in optimizer.param_groups} == {"decay": 0.3, "no_decay": 0}
+    assert all(
+        (group["lr"], group["betas"], group["eps"]) == (0.2, (0.9, 0.999), 1e-8) for group in optimizer.param_groups
+    )
+
+
+@pytest.mark.parametrize(("key", "value"), [("final_lr", 1.0), ("layer_decay", 0.0)])
+def test_the_polynomial_recipe_refuses_what_the_cosine_does(key, value):
+    with pytest.raises(ValueError, match=rf"optim\.{key}={value}"):
+        AdamWPolynomial(**{key: value})

@@ -1,0 +1,109 @@
+"""Counts of masks by film as a table, and two methods compared from such tables alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int, Int64, Shaped
+
+from evax.evaluation.comparison import Comparison, Table
+from evax.evaluation.metric import metric_of
+from evax.evaluation.patient_draws import group_by_patient, resample
+from evax.evaluation.predictions import ids_digest
+from evax.evaluation.segmentation import dice, jaccard
+from evax.evaluation.segmentation_card import Segmented
+
+COUNTS = ("tp", "fp", "fn", "tn")
+
+
+def write_mask_table(path: Path, films: Segmented, rows: Int[np.ndarray, "N"], classes: Sequence[str]) -> None:
+    """A parquet table with a line for each film and class: counts, Dice, Jaccard (empty: NaN) and HD95 in pixels."""
+    counts = films.counts.counts[:, 1:]
+    num_films, num_classes = counts.shape[:2]
+    table = pd.DataFrame(
+        {
+            "image_id": np.repeat(films.image_ids, num_classes),
+            "patient_id": np.repeat(films.patient_ids, num_classes),
+            "row": np.repeat(rows, num_classes),
+            "class": np.tile(np.array(classes, dtype=object), num_films),
+            **dict(zip(COUNTS, counts.reshape(-1, 4).T, strict=True)),
+            "dice": dice(counts).ravel(),
+            "jaccard": jaccard(counts).ravel(),
+            "hd95": films.counts.hd95.ravel(),
+        }
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(path, index=False)
+
+
+def read_mask_table(
+    path: Path, classes: Sequence[str]
+) -> tuple[Shaped[np.ndarray, "N"], Shaped[np.ndarray, "N"], Int64[np.ndarray, "N K 4"]]:
+    """Image ids in ascending order, their patients, and the counts of some classes."""
+    table = pd.read_parquet(path).sort_values("image_id", kind="stable")
+    parts = [table[table["class"] == name] for name in classes]
+    if missing := [name for name, part in zip(classes, parts, strict=True) if not len(part)]:
+        raise ValueError(f"{path} has no class {missing[0]}")
+    counts = np.stack([part[list(COUNTS)].to_numpy(np.int64) for part in parts], axis=1)
+    return parts[0]["image_id"].to_numpy(), parts[0]["patient_id"].to_numpy(), counts
+
+
+def compare_mask_tables(
+    first: Table, second: Table, classes: Sequence[str], *, num_draws: int = 1000, seed: int = 0
+) -> Comparison:
+    """The comparison of two methods by their tables; refuses other films and unequal protocols."""
+    if (first.protocol, first.recipe) != (second.protocol, second.recipe):
+        settings = " and ".join(f"{each.name} is {each.protocol} {each.recipe}".rstrip() for each in (first, second))
+        raise ValueError(f"{settings}: numbers of different protocols do not compare")
+    ids, patient_ids, _ = read_mask_table(first.paths[0], classes)
+    counts: list[Int64[np.ndarray, "R N K 4"]] = []
+    for method in (first, second):
+        runs = []
+        for path in method.paths:
+            theirs, _, found = read_mask_table(path, classes)
+            if not np.array_equal(theirs, ids):
+                raise ValueError(f"{path} scored other films than {first.paths[0]}")
+            runs.append(found)
+        counts.append(np.stack(runs))
+    names = (first.name, second.name)
+    return compare_masks(counts[0], counts[1], ids, patient_ids, classes, names=names, num_draws=num_draws, seed=seed)
+
+
+# Shapes: R, S runs, N films, K classes, P patients, D draws
+def compare_masks(
+    counts: Int64[np.ndarray, "R N K 4"],
+    rival_counts: Int64[np.ndarray, "S N K 4"],
+    image_ids: Shaped[np.ndarray, "N"],
+    patient_ids: Shaped[np.ndarray, "N"],
+    classes: Sequence[str],
+    *,
+    names: tuple[str, str] = ("first", "second"),
+    num_draws: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """Pooled Dice of two methods, each the mean over its runs, on the same resamples of patients."""
+    patients = group_by_patient(patient_ids)
+    tables = []
+    for each in (counts, rival_counts):
+        table = np.zeros((len(each), len(patients.names), *each.shape[2:]))
+        for run, films in zip(table, each, strict=True):
+            np.add.at(run, patients.of_film, films)
+        tables.append(table)
+
+    def differences(drawn: Float[np.ndarray, "P D"]) -> Float[np.ndarray, "D K"]:
+        first, second = (dice(np.einsum("pd,rpkc->rdkc", drawn, table)).mean(0) for table in tables)
+        return first - second
+
+    value, draws = resample(differences, patients, num_draws=num_draws, seed=seed)
+    return Comparison(
+        name=names[0],
+        rival=names[1],
+        num_runs=(len(counts), len(rival_counts)),
+        difference=metric_of(value, draws, classes),
+        delong={},
+        p_holm={},
+        test_ids_digest=ids_digest(image_ids),
+        num_draws=num_draws,
+        seed=seed,
+    )
