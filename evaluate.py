@@ -1,4 +1,4 @@
-"""Score features or a classifier, or compare two runs: `python evaluate.py run=RUN_DIR`; `--help` lists the choices."""
+"""Score features, a classifier or masks, or compare two runs: `python evaluate.py run=RUN_DIR`; see `--help`."""
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,9 +16,10 @@ def main(cfg: DictConfig) -> float:
         from evax.run_compare import compare
         from evax.run_evaluate import evaluate
         from evax.run_score import score_classifier
+        from evax.run_score_masks import score_masks
 
         job = HydraConfig.get()
-        work = score_classifier if cfg.features == "classifier" else evaluate
+        work = {"classifier": score_classifier, "segmenter": score_masks}.get(cfg.features, evaluate)
         work = compare if cfg.compare is not None else work
         scores = work(cfg, job.runtime.output_dir, job.overrides.task)
         return next(iter(scores.values()))

@@ -17,8 +17,9 @@ _HOME = {
     "Pack": "evax.data.pack",
     "read_grey": "evax.data.reading",
     "load_classifier": "evax.predict.loading",
+    "load_segmenter": "evax.predict.loading",
 }
-__all__ = ["EvaX", "Pack", "__version__", "create_backbone", "load_classifier", "read_grey"]
+__all__ = ["EvaX", "Pack", "__version__", "create_backbone", "load_classifier", "load_segmenter", "read_grey"]
 
 
 def __getattr__(name: str) -> Any:

@@ -60,14 +60,26 @@ PREPARE_KEYS: dict[str, Any] = {
     "paths": dict.fromkeys(("packs", "runs")),
 }
 EVALUATE_KEYS: dict[str, Any] = {
-    **dict.fromkeys(("run", "weights", "mean", "std", "compare", "names")),
+    **dict.fromkeys(("run", "weights", "mean", "std", "compare", "names", "flip", "window", "stride")),
     "backbone": dict.fromkeys(BACKBONE_KEYS),
     **dict.fromkeys(("features", "target", "against", "name", "method", "notes", "data", "masking", "seed")),
     **dict.fromkeys(PROBE_KEYS),
     **dict.fromkeys(("image_size", "batch_size", "per_device_batch")),
     "paths": dict.fromkeys(("packs", "runs")),
 }
-SCHEMAS = {"train_schema": TRAIN_KEYS, "prepare_schema": PREPARE_KEYS, "evaluate_schema": EVALUATE_KEYS}
+EXPLAIN_KEYS: dict[str, Any] = {
+    **dict.fromkeys(("run", "weights", "weights_key", "images", "name", "split", "protocol", "data")),
+    **dict.fromkeys(("methods", "findings", "layer", "heads", "point", "num_films", "batch_size")),
+    **dict.fromkeys(("faithfulness", "randomise", "num_checked", "num_figures", "draws", "seed")),
+    **dict.fromkeys(("image_size", "per_device_batch", "masking")),
+    "paths": dict.fromkeys(("packs", "runs")),
+}
+SCHEMAS = {
+    "train_schema": TRAIN_KEYS,
+    "prepare_schema": PREPARE_KEYS,
+    "evaluate_schema": EVALUATE_KEYS,
+    "explain_schema": EXPLAIN_KEYS,
+}
 
 # Set by a run for the ranks that it starts: where it is, and its settled configuration as YAML.
 RUN_DIR_VARIABLE, RUN_CONFIG_VARIABLE = "EVAX_RUN_DIR", "EVAX_RUN_CONFIG"

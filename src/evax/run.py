@@ -19,7 +19,7 @@ from evax.run_build import build_task, build_trainer, built_or_missing, check_fi
 from evax.run_cluster import check_cluster, submit
 from evax.run_gate import check_patients
 from evax.run_launch import difference, held, is_first_rank
-from evax.run_settings import PLACES, decided, pinned, resumed_config
+from evax.run_settings import PLACES, decided, is_supervised, pinned, resumed_config
 from evax.run_then import check_then, with_finetuning
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def check_submission(cfg: DictConfig) -> None:
 
 def check_weights(cfg: DictConfig, data: PackDataModule) -> None:
     """Refuse to test on the patients whose films the weights of a fine-tuning come from."""
-    if isinstance(cfg.weights, str) and data.labels is not None and Path(cfg.weights).exists():
+    if isinstance(cfg.weights, str) and is_supervised(cfg) and Path(cfg.weights).exists():
         check_patients(published_file(cfg.weights, cfg.backbone.get("published")), data)
 
 

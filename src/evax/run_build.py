@@ -25,7 +25,7 @@ from evax.config import ConfigError, innermost, instantiate
 from evax.data.manifest import PackError
 from evax.data.module import PackDataModule
 from evax.run_launch import launched
-from evax.run_settings import is_classifier
+from evax.run_settings import is_segmenter, is_supervised
 from evax.tasks.base import Task
 
 
@@ -45,7 +45,7 @@ def check_films(cfg: DictConfig, data: PackDataModule) -> None:
     devices, nodes = cfg.trainer.get("devices"), cfg.trainer.get("num_nodes", 1)
     if isinstance(devices, int) and devices > 0:
         data.accumulation(devices * nodes)
-    if not is_classifier(cfg):
+    if not is_supervised(cfg):
         return
     every, epochs = cfg.trainer.get("check_val_every_n_epoch", 1), cfg.trainer.max_epochs
     if every > epochs:
@@ -53,6 +53,14 @@ def check_films(cfg: DictConfig, data: PackDataModule) -> None:
             f"trainer.check_val_every_n_epoch={every} is more than trainer.max_epochs={epochs}: no checkpoint would be "
             "chosen; lower it"
         )
+    if is_segmenter(cfg):
+        check_masks(cfg, data)
+    else:
+        check_labels(cfg, data)
+
+
+def check_labels(cfg: DictConfig, data: PackDataModule) -> None:
+    """Refuse films that could not be scored, and such as do not fit the loss."""
     if cfg.model.loss == "exclusive":
         check_exclusive(data)
     for split in dict.fromkeys((data.select_on, "test")):
@@ -62,6 +70,30 @@ def check_films(cfg: DictConfig, data: PackDataModule) -> None:
             raise ConfigError(
                 f"data.split={data.split}: none of its {len(targets)} {split} films can be scored, as no finding is "
                 "present in one and absent in another; choose another scheme of the pack"
+            )
+
+
+def check_masks(cfg: DictConfig, data: PackDataModule) -> None:
+    """Refuse masks without a pixel of any class, and a batch that the decoder could not be trained on."""
+    if data.masks is None:
+        raise ConfigError(
+            "data.masks=null: segmentation learns from masks; choose lung, siim, rsna, shenzhen or masks by data=, or "
+            "say data.masks._target_=evax.data.masks.MaskPolicy with mask and classes"
+        )
+    devices = cfg.trainer.get("devices")
+    world_size = devices * cfg.trainer.get("num_nodes", 1) if isinstance(devices, int) and devices > 0 else 1
+    is_alone = data.batch_size // world_size // data.accumulation(world_size) == 1
+    if is_alone and cfg.model.decoder == "upernet" and not cfg.trainer.get("sync_batchnorm"):
+        raise ConfigError(
+            f"per_device_batch={cfg.per_device_batch} and batch_size={cfg.batch_size} leave one film on a device, and "
+            "the BatchNorm of UPerNet's pooled map needs two; raise them, or over GPUs +trainer.sync_batchnorm=true"
+        )
+    for split in dict.fromkeys((data.select_on, "test")):
+        rows = data.rows(split)
+        if not any(data.mask_of(int(row)).any() for row in rows):
+            raise ConfigError(
+                f"data.masks.mask={data.masks.mask}: none of the {len(rows)} {split} films of data.split={data.split} "
+                f"shows {' or '.join(data.classes)}; nothing could be scored, so choose another mask or its values"
             )
 
 
@@ -92,7 +124,7 @@ def built_or_missing(node: DictConfig) -> tuple[Any, list[str]]:
 
 def build_task(cfg: DictConfig, data: PackDataModule, *, has_checkpoint: bool = False) -> Task:
     """The task with its first weights, or without them where a checkpoint has newer ones."""
-    classes = {"classes": list(data.classes)} if is_classifier(cfg) else {}
+    classes = {"classes": list(data.classes)} if is_supervised(cfg) else {}
     task: Task = instantiate(without_weights(cfg.model) if has_checkpoint else cfg.model, **classes)
     return task
 

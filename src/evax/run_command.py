@@ -10,7 +10,7 @@ from evax.config import ConfigError, multirun_job
 
 log = logging.getLogger(__name__)
 
-MONITORS = ("val/cosine", "val/auroc_macro")  # of pre-training and of classification
+MONITORS = ("val/cosine", "val/auroc_macro", "val/dice")  # of pre-training, classification and segmentation
 
 
 def command(cfg: DictConfig) -> float | None:

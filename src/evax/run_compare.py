@@ -13,7 +13,8 @@ from evax.checkpoints.weight_files import CONFIG
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
 from evax.data.labels import LabelPolicy
 from evax.data.module import PackDataModule
-from evax.evaluation.comparison import Table, compare_tables
+from evax.evaluation.comparison import Comparison, Table, compare_tables
+from evax.evaluation.mask_tables import compare_mask_tables
 from evax.evaluation.predictions import finding_columns, ids_digest
 from evax.evaluation.study import LabelledFilms
 from evax.report.comparison import describe_comparison, draw_comparison
@@ -47,24 +48,50 @@ def compare(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = 
         raise ConfigError(f"{strange[0]}: compare= reads what was scored before; only {', '.join(KEYS)} are for it")
     first, second = (runs_of(cfg.compare, place) for place in (0, 1))
     every = [*first, *second]
-    films, findings = labelled_films(every)
     names = chosen_names(cfg, first, second)
-    tables = [table_of(name, runs) for name, runs in zip(names, (first, second), strict=True)]
-    found = compare_tables(tables[0], tables[1], films, findings, num_draws=cfg.draws, seed=cfg.seed)
+    tables = (table_of(names[0], first), table_of(names[1], second))
+    of_masks = [run.result.get("task") == "segmentation" for run in every]
+    if all(of_masks):
+        found = masks_compared(every, tables, num_draws=cfg.draws, seed=cfg.seed)
+        headline = {"metric": "pooled Dice", "dice_pooled": headlines(first, second, "dice_pooled")}
+    elif any(of_masks):
+        raise ConfigError("compare: some of the runs segment and some do not; compare runs of one task")
+    else:
+        films, findings = labelled_films(every)
+        found = compare_tables(*tables, films, findings, num_draws=cfg.draws, seed=cfg.seed)
+        headline = {"auroc_macro": headlines(first, second, "auroc_macro")}
     facts = {
         "data": first[0].result["data"],
         "protocol": tables[0].protocol,
         "recipe": tables[0].recipe,
-        "auroc_macro": [[run.result["auroc_macro"]["value"] for run in runs] for runs in (first, second)],
+        **headline,
         "num_train": first[0].result["num_train"],
-        "num_films": len(films.image_ids),
-        "num_patients": len(np.unique(films.patient_ids)),
+        "num_films": first[0].result["num_test"],
+        "num_patients": first[0].result["num_test_patients"],
         "commit": commit(),
         "command": command_line(),
     }
     text = write_comparison(found.to_json() | facts, output_dir)
     log.info("%s\nwritten: %s", text.rstrip(), output_dir / COMPARISON)
     return {"test/difference": found.difference.macro.value}
+
+
+def headlines(first: Sequence[Scored], second: Sequence[Scored], name: str) -> list[list[float | None]]:
+    """The score of every run of the two methods."""
+    of_masks = "scores" in first[0].result
+    return [
+        [(run.result["scores"][name]["mean"] if of_masks else run.result[name])["value"] for run in runs]
+        for runs in (first, second)
+    ]
+
+
+def masks_compared(runs: Sequence[Scored], tables: tuple[Table, Table], *, num_draws: int, seed: int) -> Comparison:
+    """The comparison of segmentations of the same films into the same classes; else ConfigError."""
+    for run in runs:
+        for field, what in (("test_ids_digest", "scored other test films"), ("classes", "segments other classes")):
+            if run.result[field] != runs[0].result[field]:
+                raise ConfigError(f"compare={run.folder}: it {what} than {runs[0].folder}")
+    return compare_mask_tables(*tables, runs[0].result["classes"], num_draws=num_draws, seed=seed)
 
 
 def runs_of(compared: Any, place: int) -> list[Scored]:

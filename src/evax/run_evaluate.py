@@ -69,6 +69,8 @@ def check_subject(cfg: DictConfig, overrides: Sequence[str]) -> None:
         raise ConfigError(
             f"features={cfg.features} needs run=RUN_DIR, the pre-trained run, or weights=FILE and the data to probe on"
         )
+    if of_masks := [key for key in ("flip", "window", "stride") if cfg.get(key)]:
+        raise ConfigError(f"{of_masks[0]}: is for features=segmenter; leave it out")
     of_file = [key for key in ("weights", "mean", "std") if cfg.get(key) is not None]
     of_file += ["backbone"] if chosen_name(cfg) else []
     if of_file and (cfg.get("weights") is None or cfg.features in FLOORS):

@@ -1,4 +1,4 @@
-"""What a trained run leads to: a classifier's test films are scored, and `then` is done."""
+"""What a trained run leads to: a classifier's or segmenter's test films are scored, and `then` is done."""
 
 from pathlib import Path
 
@@ -9,13 +9,14 @@ from evax.run_classify import score
 from evax.run_evaluate import evaluate
 from evax.run_features import read_run
 from evax.run_hosted import publish_scores
-from evax.run_settings import identified, is_classifier
+from evax.run_segment import score_segmenter
+from evax.run_settings import identified, is_segmenter, is_supervised
 
 FINETUNE = "finetune"  # in the run directory
 
 
 def follow(run_dir: str | Path) -> dict[str, float]:
-    """Score a classifier's test films; then do what the run's configuration says under `then`.
+    """Score the test films of a classifier or segmenter; then do what the run's configuration says under `then`.
 
     That is a fine-tuning, or a probe of frozen features before (random) and after training. W&B is told what came out,
     where the run has it.
@@ -23,12 +24,18 @@ def follow(run_dir: str | Path) -> dict[str, float]:
     run_dir = Path(run_dir).absolute()
     saved = read_run(run_dir)
     then, scores = saved.get("then"), {}
-    if is_classifier(saved):
-        scores = score(saved, run_dir)
-        publish_scores(run_dir, run_dir)
+    if is_supervised(saved):
+        scores = scored(saved, run_dir)
     if then is None:
         return scores
     return fine_tune(then, run_dir) if then.get("experiment") is not None else probe(then, run_dir)
+
+
+def scored(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
+    """Score the test films by the best checkpoint of a run, and tell W&B."""
+    scores = score_segmenter(cfg, run_dir) if is_segmenter(cfg) else score(cfg, run_dir)
+    publish_scores(run_dir, run_dir)
+    return scores
 
 
 def probe(then: DictConfig, run_dir: Path) -> dict[str, float]:

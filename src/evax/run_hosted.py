@@ -6,6 +6,7 @@ from pathlib import Path
 from evax.callbacks import wandb_logger
 from evax.config import instantiate, locate
 from evax.report.record import Interval, Result
+from evax.report.segmentation_record import LABELS, MEAN, SegmentationResult, read_any
 from evax.run_evaluate import RESULT
 from evax.run_features import read_run
 
@@ -23,13 +24,34 @@ def publish_scores(run_dir: Path, evaluation: Path, rivals: Sequence[Path] = ())
         if locate(node["_target_"], "logger") is wandb_logger:
             result, *others = (read_result(folder) for folder in (evaluation, *rivals))
             logger = instantiate(node, save_dir=str(run_dir))
-            logger.log_scores(*per_class_table(result, others), final_scores(result, others))
+            if isinstance(result, SegmentationResult):
+                logger.log_scores(*mask_table(result), mask_scores(result))
+            else:
+                classifiers = [each for each in others if isinstance(each, Result)]
+                logger.log_scores(*per_class_table(result, classifiers), final_scores(result, classifiers))
             logger.finalize("success")
 
 
-def read_result(folder: Path) -> Result:
+def read_result(folder: Path) -> Result | SegmentationResult:
     """The results.json of an evaluation."""
-    return Result.from_json((folder / RESULT).read_text(encoding="utf-8"), str(folder / RESULT))
+    return read_any((folder / RESULT).read_text(encoding="utf-8"), str(folder / RESULT))
+
+
+def mask_table(result: SegmentationResult) -> tuple[list[str], list[Row]]:
+    """Header and one row a class, with the mean last: every score of its masks, by convention."""
+    nothing = Interval(None, None, None)
+    rows: list[Row] = [
+        [name, *(result.scores[score].get(name, nothing).value for score in LABELS)] for name in (*result.classes, MEAN)
+    ]
+    return ["class", *LABELS], rows
+
+
+def mask_scores(result: SegmentationResult) -> dict[str, float]:
+    """Every score's mean over the classes with its interval, under names for a summary."""
+    scores: dict[str, float] = {}
+    for name in LABELS:
+        scores |= _interval(f"test/{name}", result.scores[name][MEAN])
+    return scores
 
 
 def per_class_table(result: Result, rivals: Sequence[Result] = ()) -> tuple[list[str], list[Row]]:

@@ -11,9 +11,11 @@ from jaxtyping import Int
 from omegaconf import DictConfig
 
 from evax.checkpoints.export import run_config
+from evax.checkpoints.segmenters import FIELD
 from evax.checkpoints.weight_files import find_file, read_content
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
 from evax.data.atomic import sha256_of
+from evax.data.film_view import FilmView
 from evax.data.findings import SYNONYMS
 from evax.data.module import PackDataModule
 from evax.evaluation.report_card import CardOptions, Predicted
@@ -50,7 +52,7 @@ def score_classifier(cfg: DictConfig, output_dir: str | Path, overrides: Sequenc
     parts = {split: predicted(classifier, data, data.rows(split), columns) for split in splits}
     folder.mkdir(parents=True, exist_ok=True)
     options = CardOptions(exclusive=classifier.is_exclusive, num_draws=cfg.draws, seed=cfg.seed)
-    card, summary = write_card(folder, data, parts, scored(cfg, classifier), options)
+    card, summary = write_card(folder, data, parts, scored(cfg, classifier.view), options)
     log.info("%s\nwritten: %s", summary.rstrip(), folder / RESULT)
     return {"test/auroc_macro": card.metrics["auroc"].macro.value}
 
@@ -93,9 +95,9 @@ def predicted(
     return Predicted(labelled(data, rows), np.concatenate(logits)[:, list(columns)])
 
 
-def scored(cfg: DictConfig, classifier: FilmClassifier) -> Scored:
-    """A file or run as its results file calls it."""
-    weights, view = Path(cfg.weights), classifier.view
+def scored(cfg: DictConfig, view: FilmView) -> Scored:
+    """A file or run as its results file calls it; `view` is what its network sees of a film."""
+    weights = Path(cfg.weights)
     identity = {"sha256": sha256_of(find_file(cfg.weights)), "image_size": view.image_size, "resize_to": view.resize_to}
     name = cfg.name or weights.stem
     protocol, recipe, notes = chosen_under(weights)
@@ -119,6 +121,6 @@ def chosen_under(weights: Path) -> tuple[str, str, list[str]]:
     told = run if run.get("protocol") else read_content(file).beside
     if told.get("protocol"):
         return told["protocol"], told.get("recipe") or "", []
-    if not told.get("classes"):
+    if not (told.get("classes") or told.get(FIELD)):
         return "official", "code", []
     return "clean", "", [f"{file.name} does not tell how it was chosen; taken for chosen on validation films"]

@@ -62,9 +62,9 @@ def check_protocol(cfg: DictConfig) -> None:
     """Refuse what a protocol does not have: a choice on test films under clean, pre-training under official."""
     if cfg.protocol not in PROTOCOLS:
         raise ConfigError(f"protocol={cfg.protocol} is not known; choose {' or '.join(PROTOCOLS)}")
-    if not is_classifier(cfg) and cfg.protocol != "clean":
+    if not is_supervised(cfg) and cfg.protocol != "clean":
         raise ConfigError(f"protocol={cfg.protocol}: pre-training has one protocol, clean")
-    if cfg.protocol == "clean" and is_classifier(cfg) and "val" in cfg.data.fit_on:
+    if cfg.protocol == "clean" and is_supervised(cfg) and "val" in cfg.data.fit_on:
         raise ConfigError(
             "data.fit_on holds val, on which protocol=clean chooses; leave it out or use protocol=official"
         )
@@ -76,11 +76,23 @@ def check_protocol(cfg: DictConfig) -> None:
         raise ConfigError(f"recipe={cfg.recipe} is not known; choose {' or '.join(RECIPES)}")
     if cfg.protocol == "clean" and cfg.get("recipe") is not None:
         raise ConfigError(f"recipe={cfg.recipe}: is of protocol=official, what was published; leave it out under clean")
+    if is_segmenter(cfg) and cfg.get("recipe") == "paper" and cfg.model.decoder == "unet":
+        raise ConfigError("recipe=paper: the paper trains ResNets by SGD, which is not offered; use recipe=code")
 
 
 def is_classifier(cfg: DictConfig) -> bool:
     """Whether a run's task is classification."""
     return str(cfg.model["_target_"]).endswith(".Classifier")
+
+
+def is_segmenter(cfg: DictConfig) -> bool:
+    """Whether a run's task is segmentation."""
+    return str(cfg.model["_target_"]).endswith(".Segmenter")
+
+
+def is_supervised(cfg: DictConfig) -> bool:
+    """Whether a run learns from labels or masks, and so has protocols."""
+    return is_classifier(cfg) or is_segmenter(cfg)
 
 
 def check_trainer(trainer: DictConfig) -> None:
@@ -104,7 +116,7 @@ def settled(cfg: DictConfig) -> DictConfig:
         if plain.trainer.get("precision") == "auto":
             plain.trainer.precision = best_precision(plain.trainer.get("accelerator", "auto"))
         make_paths_absolute(plain)
-        if is_classifier(plain):
+        if is_supervised(plain):
             settle_protocol(plain)
         for tokenizer in tokenizers_of(plain):
             if tokenizer.get("precision") == "auto":
@@ -118,6 +130,9 @@ def settle_protocol(cfg: DictConfig) -> None:
     for key, choices in (("select_on", PROTOCOLS), ("fraction_of", FRACTIONS)):
         if cfg.data.get(key) is None:
             cfg.data[key] = choices[cfg.protocol]
+    masks = cfg.data.get("masks")
+    if masks is not None and masks.get("published") and cfg.protocol == "official":
+        masks.mask = masks.published
     if cfg.protocol == "official" and cfg.get("recipe") is None:
         cfg.recipe = RECIPES[0]
 

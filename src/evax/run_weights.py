@@ -11,12 +11,14 @@ from torch import nn
 from evax.backbones import EvaX, create_backbone, create_foreign
 from evax.backbones.eva_x import SIZES
 from evax.backbones.preprocessing import normalisation_of
-from evax.checkpoints.classifiers import describe_classifier, is_classifier
+from evax.checkpoints.classifiers import Described, describe_classifier, is_classifier
 from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.export import export_meta, run_config
 from evax.checkpoints.inspection import describe, describe_known, find_fits, image_size_of
+from evax.checkpoints.segmenters import DescribedSegmenter, describe_segmenter, is_segmenter
 from evax.checkpoints.weight_files import Content, Weights, read_content, under_timm_names
 from evax.checkpoints.weights import export_weights, fill, fit_weights
+from evax.predict.thresholds import THRESHOLDS, recorded_thresholds
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ def inspect_file(source: Path, backbone: str | None, key: str | None) -> None:
         facts |= describe_known(weights, found)
     if is_classifier(content, weights):
         facts["classes"] = ", ".join(describe_classifier(content, weights).classes)
+    if is_segmenter(content):
+        facts["classes"] = ", ".join(describe_segmenter(content, weights).classes) + " (of pixels)"
     facts |= {f"fits {number}": f"{name}: {fits[name].summary}" for number, name in enumerate(fits, 1)}
     if not fits:
         facts["fits"] = "none of the published backbones; try one by --backbone NAME"
@@ -42,7 +46,7 @@ def inspect_file(source: Path, backbone: str | None, key: str | None) -> None:
 
 
 def export_file(source: Path, out: Path, backbone: str | None, key: str | None) -> None:
-    """Write a run's or file's backbone, with the head where it is a classifier, and what is known about it."""
+    """Write a run's or file's backbone, with the head of a classifier or segmenter, and what is known about it."""
     if out.suffix != ".safetensors":
         raise WeightsError(f"{out}: exports are safetensors; name it {out.with_suffix('.safetensors').name}")
     content = read_content(source, key=key)
@@ -56,11 +60,20 @@ def export_file(source: Path, out: Path, backbone: str | None, key: str | None) 
     known = report.normalisation or (normalisation_of(model) if isinstance(model, EvaX) else None)
     architecture = {"name": name, "image_size": image_size, "mask_token": mask_token}
     architecture |= {"model_kwargs": model_kwargs} if model_kwargs else {}
-    classifier = describe_classifier(content, weights) if is_classifier(content, weights) else None
-    meta = export_meta(content, architecture, known, config, classifier)
-    export_weights(model, out, meta, classifier.head if classifier is not None else None)
-    what = f" with {len(classifier.classes)} classes" if classifier is not None else ""
+    task = described_task(content, weights)
+    meta = export_meta(content, architecture, known, config, task)
+    if isinstance(task, DescribedSegmenter):
+        meta[THRESHOLDS] = dict(recorded_thresholds(content)) or None
+    export_weights(model, out, meta, task.head if task is not None else None)
+    what = f" with {len(task.classes)} classes" if task is not None else ""
     log.info("%s\nwrote %s%s and %s", report, out, what, out.with_suffix(".json").name)
+
+
+def described_task(content: Content, weights: Weights) -> Described | DescribedSegmenter | None:
+    """What a file was trained for besides its backbone; None of pre-training."""
+    if is_segmenter(content):
+        return describe_segmenter(content, weights)
+    return describe_classifier(content, weights) if is_classifier(content, weights) else None
 
 
 def backbone_name(content: Content, weights: Weights) -> str:

@@ -22,3 +22,19 @@ def pack_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("packs") / "phantom"
     prepare(PhantomSource(num_films=60, seed=5, size=64), folder, size=64, workers=0)
     return folder
+
+
+@pytest.fixture(scope="session")
+def segmented_run(pack_folder, tmp_path_factory) -> Path:
+    """A scored run that has segmented the lungs of phantoms for an epoch, seen at 32 pixels."""
+    from composing import composed
+
+    from evax.run import train
+    from evax.run_follow import follow
+
+    run_dir = tmp_path_factory.mktemp("segmented") / "run"
+    small = ["image_size=32", "batch_size=8", "trainer.max_epochs=1", "model.channels=16", "data.fraction=1.0"]
+    small += ["optim.lr=2.0e-3", "trainer.accelerator=cpu", "trainer.precision=32-true", f"data.pack={pack_folder}"]
+    train(composed("experiment=demo_segment", *small), run_dir)
+    follow(run_dir)
+    return run_dir

@@ -1,1 +1,1 @@
-"""Trained classifiers in use: `evax.load_classifier`, and `python -m evax.predict` for folders of films."""
+"""Trained models in use: `evax.load_classifier`, `evax.load_segmenter`, and `python -m evax.predict` for folders."""

@@ -1,17 +1,23 @@
-"""From a file or run to a classifier in use."""
+"""From a file or run to a classifier or segmenter in use."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
+from evax.backbones.inner_maps import places
 from evax.backbones.preprocessing import normalise_as
 from evax.checkpoints.classifiers import Described, describe_classifier
 from evax.checkpoints.errors import WeightsError
-from evax.checkpoints.weight_files import read_content, under_timm_names
+from evax.checkpoints.segmenters import describe_segmenter
+from evax.checkpoints.weight_files import Content, Weights, read_content, under_timm_names
 from evax.checkpoints.weights import fill
+from evax.data.film_view import FilmView
 from evax.heads import AttentiveClassifier, LinearClassifier
 from evax.predict.classifier import FilmClassifier
+from evax.predict.segmenter import FilmSegmenter
+from evax.predict.thresholds import thresholds_of
 from evax.run_weights import backbone_name, create, recorded_architecture
+from evax.tasks.segmentation import build_head as build_decoder
 
 log = logging.getLogger(__name__)
 
@@ -30,21 +36,52 @@ def load_classifier(
     content = read_content(path, key=key)
     weights = under_timm_names(content)
     described = describe_classifier(content, weights)
-    if image_size is not None:
-        if image_size < PATCH or image_size % PATCH:
-            raise WeightsError(f"image_size={image_size} is not a multiple of the patch size {PATCH}")
-        described = described._replace(view=described.view.at(image_size))
+    view = view_at(described.view, image_size)
+    model = load_backbone(content, weights, backbone, view.image_size)
+    head = build_head(described, model.num_features)
+    return FilmClassifier(model, head, described.classes, view, is_exclusive=described.loss == "exclusive")
+
+
+def load_segmenter(
+    path: str | Path, *, key: str | None = None, backbone: str | None = None, image_size: int | None = None
+) -> FilmSegmenter:
+    """The segmenter of a segmentation run, its checkpoint or our export; arguments are those of `load_classifier`.
+
+    Its thresholds are those that were chosen when the run was scored (`evax.predict.thresholds`). Raises WeightsError
+    for a file without classes of pixels.
+    """
+    content = read_content(path, key=key)
+    weights = under_timm_names(content)
+    described = describe_segmenter(content, weights)
+    view, facts = view_at(described.view, image_size), described.facts
+    model = load_backbone(content, weights, backbone, view.image_size)
+    head = build_decoder(facts, model)
+    head.load_state_dict(described.head)
+    at = places(model, facts.taps)
+    return FilmSegmenter(model, head, at, facts.classes, view, thresholds_of(content, facts.classes))
+
+
+def view_at(view: FilmView, image_size: int | None) -> FilmView:
+    """The view of a file, or the same at a size of the user's."""
+    if image_size is None:
+        return view
+    if image_size < PATCH or image_size % PATCH:
+        raise WeightsError(f"image_size={image_size} is not a multiple of the patch size {PATCH}")
+    return view.at(image_size)
+
+
+def load_backbone(content: Content, weights: Weights, name: str | None, image_size: int) -> Any:
+    """The backbone of a file with its weights and normalisation; `name` is in place of what the file tells."""
     model: Any = create(
-        backbone or backbone_name(content, weights),
-        described.view.image_size,
+        name or backbone_name(content, weights),
+        image_size,
         model_kwargs=recorded_architecture(content).get("model_kwargs"),
     )
     report = fill(model, weights)
     if report.normalisation is not None:
         normalise_as(model, report.normalisation)
     log.info("%s", report)
-    head = build_head(described, model.num_features)
-    return FilmClassifier(model, head, described.classes, described.view, is_exclusive=described.loss == "exclusive")
+    return model
 
 
 def build_head(described: Described, width: int) -> LinearClassifier | AttentiveClassifier:

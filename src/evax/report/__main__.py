@@ -5,7 +5,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from evax.data.findings import SYNONYMS
 from evax.report.baselines import BaselinesError, read_runs
 from evax.report.curves import CurvesError, write_curves
 from evax.report.efficiency import write_baselines
@@ -62,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif options.command == "baselines":
             log.info("%s", compare_baselines(options))
         elif options.command == "transfer":
-            text = write_transfer(options.out, options.runs, SYNONYMS)
-            log.info("%swrote %s/transfer.md, .csv and .png", text, options.out)
+            log.info("%s", compare_test_sets(options))
         elif options.command == "workspace":
             log.info("saved: %s", save_workspace(options.entity, options.project))
         else:
@@ -85,6 +83,13 @@ def compare_baselines(options: argparse.Namespace) -> str:
     except ConfigError as error:
         raise BaselinesError(str(error)) from error
     return f"{write_baselines(options.out, sizes, ours, setting)}wrote {options.out}/baselines.md, .csv and .png"
+
+
+def compare_test_sets(options: argparse.Namespace) -> str:
+    """One matrix of classifiers and test sets, findings by their common names."""
+    from evax.data.findings import SYNONYMS
+
+    return f"{write_transfer(options.out, options.runs, SYNONYMS)}wrote {options.out}/transfer.md, .csv and .png"
 
 
 if __name__ == "__main__":

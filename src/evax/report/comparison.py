@@ -14,8 +14,8 @@ def describe_comparison(comparison: Mapping[str, Any]) -> str:
     difference = comparison["difference"]
     rows = {"macro": difference["macro"], **difference["per_class"]}
     lines = [
-        f"test AUROC of {_method(comparison, 0)} minus {_method(comparison, 1)}, {comparison['num_films']:,} films of "
-        f"{comparison['num_patients']:,} patients, 95 % interval over patients"
+        f"test {_metric(comparison)} of {_method(comparison, 0)} minus {_method(comparison, 1)}, "
+        f"{comparison['num_films']:,} films of {comparison['num_patients']:,} patients, 95 % interval over patients"
     ]
     for name, score in rows.items():
         test = comparison["delong"].get(name)
@@ -39,18 +39,19 @@ def _group(folder: Path) -> str:
     for content in contents:
         score = content["difference"]["macro"]
         gain = f"{_signed(score['value'])} [{_signed(score['low'])}, {_signed(score['high'])}]".replace("-", "−")
-        ours, theirs = (_each(values) for values in content["auroc_macro"])
+        ours, theirs = (_each(values) for values in content.get("auroc_macro") or content["dice_pooled"])
         rows.append(f"| {content['name']} | {ours} | {content['rival']} | {theirs} | {gain} | {verdict(score)} |")
     recipe = f" {first['recipe']}" if first["recipe"] else ""
     return "\n".join(
         [
             f"### {folder.name}: {first['data']}, protocol {first['protocol']}{recipe}",
             "",
-            f"Macro test AUROC over {len(first['difference']['per_class'])} findings, of each run and in the mean; "
+            f"Macro test {_metric(first)} over {len(first['difference']['per_class'])} "
+            f"{'classes' if 'metric' in first else 'findings'}, of each run and in the mean; "
             f"{first['num_train']:,} training films, {first['num_films']:,} test films of {first['num_patients']:,} "
             f"patients; the difference of the means on the same {first['num_draws']:,} resamples of patients.",
             "",
-            "| method | AUROC | minus | AUROC | difference | |",
+            f"| method | {_metric(first)} | minus | {_metric(first)} | difference | |",
             "| --- | --- | --- | --- | --: | --- |",
             *rows,
             "",
@@ -80,10 +81,10 @@ def draw_comparison(comparison: Mapping[str, Any], path: Path) -> None:
     """Every finding's difference with its interval; blue excludes 0 above it, orange below it."""
     rows = [row._replace(color=_color(row)) for row in ranked(comparison["difference"], INK)]
     title = f"{comparison['name']} minus {comparison['rival']}"
-    subtitle = "difference of test AUROC with 95 % interval over patients, the same resamples for both"
+    subtitle = f"difference of test {_metric(comparison)} with 95 % interval over patients, the same resamples for both"
     with slide(path, title, subtitle, (9.5, 0.42 * len(rows) + 2.2)) as figure:
         axes = figure.subplots()
-        quiet(axes, "", "", xlabel="AUROC")
+        quiet(axes, "", "", xlabel=_metric(comparison))
         axes.axvline(0, color=INK, linewidth=1)
         dots(axes, rows)
 
@@ -92,6 +93,11 @@ def _color(row: Row) -> str:
     if row.low is None or row.high is None or row.low <= 0 <= row.high:
         return GREY
     return BLUE if row.low > 0 else ORANGE
+
+
+def _metric(comparison: Mapping[str, Any]) -> str:
+    """What was compared."""
+    return str(comparison.get("metric", "AUROC"))
 
 
 def _method(comparison: Mapping[str, Any], place: int) -> str:

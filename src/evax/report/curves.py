@@ -76,6 +76,7 @@ PANELS = (
         ),
         (0.5, "chance"),
     ),
+    Panel("Masks", "pooled Dice on val films", (Line("val/dice", "foreground", INK),)),
     Panel("Learning rate", "per step", (Line("train/lr", "lr", BLUE),)),
 )
 

@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+Record = TypeVar("Record")
 
 
 class ResultError(ValueError):
@@ -86,11 +88,7 @@ class Result:
     @classmethod
     def from_json(cls, text: str, file: str) -> "Result":
         """Parse strictly; `file` opens every message."""
-        try:
-            content = json.loads(text, parse_constant=_refuse_constant)
-        except ValueError as error:
-            raise ResultError(f"{file}: not valid JSON ({error})") from None
-        result: Result = _decode(cls, content, file, "")
+        result = parse(cls, text, file)
         _check(result, file)
         return result
 
@@ -98,6 +96,16 @@ class Result:
     def setting(self) -> tuple[str, ...]:
         """What two results must share before their numbers may stand side by side."""
         return (self.data, self.protocol, self.recipe, self.test_ids_digest, *self.findings)
+
+
+def parse(kind: type[Record], text: str, file: str) -> Record:
+    """A dataclass from the text of a file that holds exactly its fields; `file` opens every message."""
+    try:
+        content = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise ResultError(f"{file}: not valid JSON ({error})") from None
+    found: Record = _decode(kind, content, file, "")
+    return found
 
 
 def read_results(folder: Path) -> list[Result]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from evax.report.comparison import comparisons_section
 from evax.report.record import Interval, Result, read_results
+from evax.report.segmentation_record import segmentation_section
 
 HEADLINE = "Pneumonia"  # the finding shown beside the macro mean
 
@@ -23,8 +24,9 @@ not compare. ChestX-ray14 films: NIH Clinical Center (Wang et al., CVPR 2017).
 
 
 def write_results(folder: Path, page: Path) -> None:
-    """Write the page for a folder of results files, and of comparisons in `comparisons/GROUP/`."""
-    text = render(read_results(folder)) + comparisons_section(folder / "comparisons")
+    """Write the page for a folder of results files, `segmentation/` in it, and `comparisons/GROUP/`."""
+    text = render(read_results(folder)) + segmentation_section(folder / "segmentation")
+    text += comparisons_section(folder / "comparisons")
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(text, encoding="utf-8", newline="\n")
 

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from evax.report.record import Result
+from evax.report.segmentation_record import headlines, read_any
 
 JOB, METRICS = "job.json", "metrics.csv"
 RESULTS = {  # of a job's folder, and what the macro AUROC in it is called
@@ -26,6 +26,7 @@ LAST = {
     "val/cosine_excess": "excess cosine",
     "val/linear_auroc": "probe on val",
     "val/auroc_macro": "AUROC on val",
+    "val/dice": "Dice on val",
 }  # of metrics.csv, newest values
 
 
@@ -176,9 +177,8 @@ def _scores(folder: Path) -> dict[str, Score]:
     for path, title in RESULTS.items():
         if not (folder / path).exists():
             continue
-        result = Result.from_json((folder / path).read_text(encoding="utf-8"), str(folder / path))
-        intervals = {title: result.auroc_macro}
-        intervals |= {f"minus {other.rival}": other.auroc_macro for other in result.comparisons}
+        result = read_any((folder / path).read_text(encoding="utf-8"), str(folder / path))
+        intervals = headlines(result, title)
         scores |= {name: Score(i.value, i.low, i.high) for name, i in intervals.items() if i.value is not None}
     if (folder / METRICS).exists():
         with (folder / METRICS).open(newline="", encoding="utf-8") as stream:
