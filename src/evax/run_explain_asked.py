@@ -34,7 +34,7 @@ def check_asked(cfg: DictConfig, overrides: Sequence[str]) -> None:
     for key, least in (("batch_size", 1), ("num_films", 1), ("num_checked", 1), ("draws", 1), ("num_figures", 0)):
         is_all = key == "num_films" and cfg[key] is None
         if not is_all and (not isinstance(cfg[key], int) or cfg[key] < least):
-            raise ConfigError(f"{key}={cfg[key]}: give a whole number, {least} or more")
+            raise ConfigError(f"{key}={cfg[key]}: give a whole number {'above 0' if least else 'from 0'}")
     for key in ("methods", "findings", "heads"):
         if cfg[key] is not None and (isinstance(cfg[key], str | int) or not len(cfg[key])):
             raise ConfigError(f"{key}={cfg[key]}: give a list, [{cfg[key] or '...'}]")

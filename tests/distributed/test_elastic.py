@@ -74,6 +74,7 @@ def test_ranks_change_weights_by_rounding_only(devices: int, run_pack: Path, one
     assert len(table(tmp_path / "run")) == len(table(one_rank))
 
 
+@pytest.mark.slow
 def test_ranks_may_change_on_resume(run_pack: Path, one_rank: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     process = start(run(run_pack, run_dir, 2))

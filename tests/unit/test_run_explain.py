@@ -128,6 +128,7 @@ def test_a_file_of_unknown_origin_is_warned_of(run, swapped, tmp_path, caplog):
     assert result["protocol"] == "official"
 
 
+@pytest.mark.slow
 def test_a_folder_of_films_gets_maps_and_figures(run, probe_pack, tmp_path):
     films = tmp_path / "films"
     films.mkdir()
@@ -159,6 +160,8 @@ def test_a_folder_of_films_gets_maps_and_figures(run, probe_pack, tmp_path):
         (["split=train"], "all .* films with boxes are of patients that trained the model"),
         (["protocol=fair"], "protocol=fair is not known"),
         (["num_films=0"], "num_films=0: give a whole number above 0"),
+        (["num_checked=null"], "num_checked=None: give a whole number above 0"),
+        (["num_figures=-1"], "num_figures=-1: give a whole number from 0"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_computed(words, message, run, tmp_path):
