@@ -1,7 +1,7 @@
 """What every task shares: one backbone, a rate per step, and randomness that is keyed by the step."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -49,10 +49,21 @@ class Task(LightningModule):
         self.schedule = self.optim.schedule(self.data.steps_per_epoch, epochs)
         return self.optim.build(self)
 
+    @property
+    def films_at_once(self) -> int:
+        """How many films a device trains on together."""
+        return self.data.batch_size // self.trainer.world_size // self.trainer.accumulate_grad_batches
+
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Refuse data with other classes than the head's."""
+        if list(self.data.classes) != list(classes):
+            raise ValueError(
+                f"data.classes={self.data.classes} are not the model's {list(classes)}; leave model.classes to the data"
+            )
+
     def tell_statistics(self) -> None:
         """Say of how many films BatchNorm's statistics are, where that is not the batch."""
-        films_at_once = self.data.batch_size // self.trainer.world_size // self.trainer.accumulate_grad_batches
-        films = films_in_statistics(self, films_at_once, self.trainer.world_size)
+        films = films_in_statistics(self, self.films_at_once, self.trainer.world_size)
         if films is not None and films < self.data.batch_size:
             log.info(
                 "BatchNorm: its statistics are of %d films, not of batch_size=%d; per_device_batch= and, over GPUs, "

@@ -89,10 +89,7 @@ class Classifier(Task):
 
     def on_fit_start(self) -> None:
         """Check that the data's classes are the head's."""
-        if list(self.data.classes) != self.classes:
-            raise ValueError(
-                f"data.classes={self.data.classes} are not the model's {self.classes}; leave model.classes to the data"
-            )
+        self.check_classes(self.classes)
         if not self.is_frozen:
             self.tell_statistics()
 

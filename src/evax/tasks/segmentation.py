@@ -81,17 +81,13 @@ class Segmenter(Task):
 
     def on_fit_start(self) -> None:
         """Check that the data's classes are the head's."""
-        if list(self.data.classes) != self.classes:
-            raise ValueError(
-                f"data.classes={self.data.classes} are not the model's {self.classes}; leave model.classes to the data"
-            )
+        self.check_classes(self.classes)
         self._check_statistics()
         self.tell_statistics()
 
     def _check_statistics(self) -> None:
-        films = self.data.batch_size // self.trainer.world_size // self.trainer.accumulate_grad_batches
         is_shared = any(isinstance(module, nn.SyncBatchNorm) for module in self.modules())
-        if films == 1 and self.facts.decoder == "upernet" and not is_shared:
+        if self.films_at_once == 1 and self.facts.decoder == "upernet" and not is_shared:
             raise ValueError(
                 f"{self.trainer.world_size} devices have one film each at a time, and BatchNorm of UPerNet's pooled "
                 "map needs two; raise batch_size or per_device_batch, or use +trainer.sync_batchnorm=true"
