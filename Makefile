@@ -9,10 +9,10 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --d
 DEMO := runs/demo
 PROBE := readouts=[four_blocks] strengths=[0.01] precision=auto
 
-.PHONY: help install format check test test-all parity demo sample bench docs clean
+.PHONY: help install format check test test-all parity demo sample sample-segment bench docs clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 install: $(VENV)/.installed  ## Make .venv with the tested versions (TORCH=cpu: without CUDA)
 
@@ -52,6 +52,9 @@ demo: install  ## Pre-train a small student on chest phantoms and show what it l
 
 sample: install  ## Fine-tune on real films, three ways and seeds (EVAX_SHARED); stopped, it goes on when given again
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tools/sample.sh
+
+sample-segment: install  ## Segment lungs and lesions on real films, from scratch and pre-trained (EVAX_SHARED); goes on
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash tools/segment.sh
 
 bench: install  ## Speeds, as ratios in one run, with a summary at the end
 	$(BIN)/python -m benchmarks

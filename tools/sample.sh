@@ -11,10 +11,11 @@ test -e "$pack/manifest.json" ||
   python prepare.py data=cxr14 raw_dir="${EVAX_SHARED:?is the folder of nih_cxr14_sample}/nih_cxr14_sample" data.pack="$pack"
 
 pretrain() {  # NAME, words of its own
-  python train.py experiment=sample_pretrain trainer.max_epochs=24 batch_size=16 "${common[@]}" \
+  python train.py experiment=sample_pretrain "${common[@]}" \
     hydra.run.dir="$runs/$1" "${@:2}"
 }
 pretrain hog
+[ "${1:-}" != hog ] || exit 0  # all that tools/segment.sh wants
 pretrain second tokenizer=eva_x tokenizer.weights="$runs/hog"  # the first student teaches the second
 
 finetune() {  # NAME, words of its own; jobs 0-2 start from scratch, 3-5 from hog, 6-8 from second

@@ -14,7 +14,7 @@ MASKS = {  # of the packs with masks
     "siim": ("pneumothorax", "pneumothorax_last"),
     "rsna": ("pneumonia", "pneumonia_last"),
     "shenzhen": ("tuberculosis",),
-    "covid_lungs": ("lungs",),
+    "covid_masks": ("lungs",),
 }
 
 

@@ -79,7 +79,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     ("script", "group"),
     [
         ("train.py", "backbone: densenet121_imagenet, densenet121_medical_mae"),
-        ("prepare.py", "data: chexpert, covidx3, covidx4, cxr14, folder"),
+        ("prepare.py", "data: chexpert, covid_masks, covidx3, covidx4, cxr14, folder"),
+        ("explain.py", "what each key does.\n\nrun: null"),
     ],
 )
 def test_help_lists_the_choices_and_imports_nothing_heavy(script, group, tmp_path):

@@ -18,6 +18,19 @@ def test_download_and_pack_fit_together(name, tmp_path):
     assert (source.name, cfg.size, cfg.data.pack.rpartition("/")[2]) == (name, 512, name)
 
 
+@pytest.mark.data
+def test_films_of_one_patient_are_told_by_name(shared_data):
+    cfg = composed("data=covid_masks", f"raw_dir={shared_data / 'covid_segmentation'}", root="prepare")
+    check_config(cfg, PREPARE_KEYS)
+    films, refusals = instantiate(cfg.source, raw_dir=shared_data / "covid_segmentation").films()
+    assert not refusals
+    patients = {film.patient_id: film.splits["clean"] for film in films}
+    assert (len(films), len(patients)) == (78, 40)
+    assert len({film.image_id for film in films if film.patient_id.startswith("auntminnie")}) == 4
+    assert all(film.splits == {"clean": patients[film.patient_id]} for film in films)
+    assert min(list(patients.values()).count(split) for split in ("val", "test")) >= 5
+
+
 @pytest.mark.parametrize("name", ["rsna", "masks"])
 def test_training_reads_whole_films(name):
     cfg = composed(f"data={name}")
@@ -42,13 +55,16 @@ def test_masks_of_ones_own_films_must_be_told():
 def test_the_official_protocol_reads_the_published_masks(name, clean):
     composition = composed(f"data={name}")
     OmegaConf.set_struct(composition, False)
-    for protocol, published, mask in (
-        ("clean", f"{clean}_last", clean),
-        ("official", f"{clean}_last", f"{clean}_last"),
-        ("official", None, clean),
+    assert instantiate(composition.data.masks).name == clean
+    for protocol, published, named, mask in (
+        ("clean", f"{clean}_last", None, clean),
+        ("official", f"{clean}_last", None, f"{clean}_last"),
+        ("official", None, None, clean),
+        ("official", f"{clean}_last", clean, clean),  # what is named stands
+        ("clean", f"{clean}_last", f"{clean}_last", f"{clean}_last"),
     ):
         cfg = composition.copy()
-        cfg.protocol, cfg.data.masks.published = protocol, published
+        cfg.protocol, cfg.data.masks.published, cfg.data.masks.mask = protocol, published, named
         settle_protocol(cfg)
         assert instantiate(cfg.data.masks).mask == mask
     assert composition.data.masks.published == f"{clean}_last"

@@ -17,6 +17,7 @@ class Source(ABC):
     name: ClassVar[str]
     version: ClassVar[str]
     share: ClassVar[Literal["public", "credentialed"]]
+    redraw: ClassVar[str] = ""  # the setting that draws all splits by patient, where a user's lists may cross
 
     @property
     @abstractmethod

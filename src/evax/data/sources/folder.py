@@ -36,6 +36,7 @@ class FolderSource(FileSource):
     name: ClassVar[str] = "folder"
     version: ClassVar[str] = "1"
     share: ClassVar[Literal["public", "credentialed"]] = "credentialed"
+    redraw: ClassVar[str] = "source.columns.split=null"
 
     raw_dir: Path
     table: str | None = None

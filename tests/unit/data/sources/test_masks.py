@@ -18,7 +18,7 @@ def test_lists_are_the_official_scheme_and_clean_draws_validation(tmp_path):
     assert [film.splits["official"] for film in films] == ["train"] * 8 + ["test"] * 2
     assert {film.splits["clean"] for film in films[:8]} <= {"train", "val"}
     assert source.drawn == {"clean": ("train", "val")}
-    assert list(source.provenance) == [f"{tmp_path.name}/train.txt", f"{tmp_path.name}/test.txt"]
+    assert list(source.provenance) == [f"{tmp_path.name}/train.txt", f"{tmp_path.name}/test.txt", "patients"]
 
 
 def test_a_list_of_validation_films_is_kept(tmp_path):
@@ -44,6 +44,29 @@ def test_without_lists_all_splits_are_drawn_by_patient(tmp_path):
     assert len(splits) == 110
     assert all(film.splits == {"clean": splits[film.patient_id]} for film in films)
     assert 10 < list(splits.values()).count("test") < 35
+
+
+def test_lists_that_cross_patients_stop_the_preparation_and_can_be_drawn_again(tmp_path):
+    raw = masks_tree(tmp_path / "raw")
+    crossing = r"^(film) [089]"  # 8 and 9 are test films
+    with pytest.raises(LeakageError, match=r"puts 1 patient\(s\) .*, or draw by patient \(source\.splits=drawn\), and"):
+        prepare(MaskFolderSource(raw, patient=crossing), tmp_path / "pack", size=16, workers=0)
+    drawn = MaskFolderSource(raw, patient=crossing, splits="drawn")
+    prepare(drawn, tmp_path / "pack", size=16, workers=0)
+    pack = Pack(tmp_path / "pack")
+    assert pack.manifest.counts["patients"] == 8
+    assert list(pack.manifest.counts["splits"]) == ["clean"]
+    assert pack.manifest.provenance == {"splits": "drawn by patient", "patients": f"{crossing} in a film's name"}
+
+
+def test_more_validation_takes_patients_of_train_alone(tmp_path):
+    masks_tree(tmp_path)
+    shares = {share: MaskFolderSource(tmp_path, splits="drawn", val_share=share) for share in (0.1, 0.79)}
+    small, large = ({film.image_id: film.splits["clean"] for film in each.films()[0]} for each in shares.values())
+    assert {name for name, split in small.items() if split == "test"} == {n for n, s in large.items() if s == "test"}
+    assert {name for name, split in small.items() if split == "val"} <= {n for n, s in large.items() if s == "val"}
+    assert "train" in small.values()
+    assert "train" not in large.values()
 
 
 def test_folders_become_masks_with_their_values(tmp_path):
@@ -103,6 +126,20 @@ def test_what_is_missing_is_named(tmp_path):
         MaskFolderSource(tmp_path).films()
     with pytest.raises(ValueError, match=r"source\.patient=\^case must be a regular expression with a group"):
         MaskFolderSource(tmp_path, patient="^case")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"patient": "^(case"}, r"source\.patient=\^\(case must be a regular expression with a group"),
+        ({"patient": r"^(case\d+)-"}, r"source\.patient=.* finds a patient in no film's name"),
+        ({"val_share": 0.8}, r"source\.val_share=0\.8 must lie between 0 and 0\.8"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(settings, said, tmp_path):
+    raw = masks_tree(tmp_path)
+    with pytest.raises(ValueError, match=said):
+        MaskFolderSource(raw, **settings).films()
 
 
 @pytest.mark.data
