@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import (
@@ -22,6 +23,7 @@ from evax.callbacks.hosted import HostedLogger
 from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.files import step_of
 from evax.config import ConfigError, innermost, instantiate
+from evax.data.leakage import check_passed
 from evax.data.manifest import PackError
 from evax.data.module import PackDataModule
 from evax.run_launch import launched
@@ -39,7 +41,9 @@ def open_data(cfg: DictConfig) -> PackDataModule:
 
 
 def check_films(cfg: DictConfig, data: PackDataModule) -> None:
-    """Refuse a batch without films or devices without a share of it, and a fine-tuning that nothing could score."""
+    """Refuse leaking films under protocol=clean, a batch without films, and a fine-tuning that nothing could score."""
+    if cfg.protocol == "clean":
+        check_passed(data.gate, data.split)
     if data.steps_per_epoch < 1:
         raise ConfigError(f"batch_size={cfg.batch_size} is more than {data.films_per_epoch} training films; lower it")
     devices, nodes = cfg.trainer.get("devices"), cfg.trainer.get("num_nodes", 1)
@@ -92,7 +96,7 @@ def check_masks(cfg: DictConfig, data: PackDataModule) -> None:
         rows = data.rows(split)
         if not any(data.mask_of(int(row)).any() for row in rows):
             raise ConfigError(
-                f"data.masks.mask={data.masks.mask}: none of the {len(rows)} {split} films of data.split={data.split} "
+                f"data.masks.mask={data.masks.name}: none of the {len(rows)} {split} films of data.split={data.split} "
                 f"shows {' or '.join(data.classes)}; nothing could be scored, so choose another mask or its values"
             )
 
@@ -154,8 +158,19 @@ def build_trainer(cfg: DictConfig, run_dir: Path, data: PackDataModule) -> Train
         enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         enable_model_summary=False,
     )
+    if cfg.trainer.get("sync_batchnorm"):
+        check_shared_statistics(trainer)
     trainer.accumulate_grad_batches = data.accumulation(trainer.world_size)
     return trainer
+
+
+def check_shared_statistics(trainer: Trainer) -> None:
+    """Refuse BatchNorm's statistics over several processes of a CPU, which torch does not have."""
+    if trainer.world_size > 1 and isinstance(trainer.accelerator, CPUAccelerator):
+        raise ConfigError(
+            f"trainer.sync_batchnorm=true is of GPUs only, and these are {trainer.world_size} processes on the CPU; "
+            "leave it out, or use trainer.devices=1 with more films by per_device_batch="
+        )
 
 
 def environment() -> list[ClusterEnvironment]:

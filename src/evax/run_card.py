@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 from scipy.special import expit, softmax
 
+from evax.data.atomic import write_atomically
 from evax.data.module import PackDataModule
 from evax.evaluation.predictions import write_predictions
 from evax.evaluation.report_card import CardOptions, Predicted, ReportCard, report_card
@@ -54,7 +55,7 @@ def write_card(
         write_predictions(folder / PREDICTIONS / f"{split}.parquet", part.films.image_ids, odds, data.classes)
     card = report_card(data.classes, parts["test"], parts.get("val"), attributes(data, data.rows("test")), options)
     text = json.dumps(card.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / CARD).write_text(text + "\n", encoding="utf-8")
+    write_atomically(folder / CARD, (text + "\n").encode())
     write_card_figures(folder / CARD, folder / FIGURES)
     return card, write_result(folder, data, card, scored)
 

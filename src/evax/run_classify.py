@@ -21,6 +21,7 @@ from evax.run_build import build_task
 from evax.run_card import PREDICTIONS, Scored, labelled, write_card
 from evax.run_evaluate import RESULT
 from evax.run_features import run_identity
+from evax.tasks.base import Task
 from evax.tasks.classification import Classifier
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ DRAWS = 1000  # of the bootstrap over patients
 def score(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     """Write predictions by film, report card, figures and results.json of a classifier's best checkpoint."""
     data: PackDataModule = instantiate(cfg.data)
-    task = best_classifier(cfg, data, run_dir)
+    task = cast("Classifier", best_task(cfg, data, run_dir))
     has_val = data.holds("val") and "val" not in data.fit_on  # films that trained choose no threshold
     splits = ("val", "test") if has_val else ("test",)
     parts = {split: predicted(cfg, data, task, data.rows(split)) for split in splits}
@@ -75,11 +76,11 @@ def write_training_films(data: PackDataModule, run_dir: Path) -> None:
         (run_dir / PREDICTIONS / TRAINING_FILMS).write_text("\n".join(names) + "\n", encoding="utf-8")
 
 
-def best_classifier(cfg: DictConfig, data: PackDataModule, run_dir: Path) -> Classifier:
+def best_task(cfg: DictConfig, data: PackDataModule, run_dir: Path) -> Task:
     """The task with the weights of `best.ckpt`, in evaluation mode, on a GPU where there is one."""
     if not (run_dir / BEST).exists():
-        raise ConfigError(f"{run_dir} has no {BEST}: no validation could score a finding; are there positives in val?")
-    task = cast("Classifier", build_task(cfg, data, has_checkpoint=True))
+        raise ConfigError(f"{run_dir} has no {BEST}: no validation could score a film; are there positives in val?")
+    task = build_task(cfg, data, has_checkpoint=True)
     checkpoint = read_checkpoint(run_dir / BEST)
     task.load_state_dict(checkpoint["state_dict"])
     task.adopt_preprocessing(checkpoint)

@@ -15,7 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
+from evax.data.atomic import write_atomically
 from evax.data.labels import resolve_labels
+from evax.data.leakage import check_passed
 from evax.data.module import PackDataModule
 from evax.evaluation.bootstrap import paired_macro_difference
 from evax.evaluation.floors import border_features, middle_features, pixel_features, view_features
@@ -24,7 +26,7 @@ from evax.evaluation.predictions import read_predictions, write_predictions
 from evax.evaluation.readouts import READOUTS, encode_rows
 from evax.evaluation.study import Candidate, LabelledFilms, StudyResult, estimate_to_json, probe_study
 from evax.hints import nearest
-from evax.report.record import Result
+from evax.report.segmentation_record import SegmentationResult, read_any, summarise_masks
 from evax.report.summary import summarise
 from evax.run_features import chosen_name, read_run, run_identity, subject
 from evax.run_settings import best_precision
@@ -45,6 +47,7 @@ def evaluate(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] =
     check_subject(cfg, overrides)
     saved = read_run(Path(cfg.run)) if cfg.run is not None else None
     data: PackDataModule = instantiate(saved.data if saved is not None else cfg.data)
+    check_passed(data.gate, data.split)
     check_probe(cfg, data)
     cfg = settled_precision(cfg)
     folder = Path(cfg.run) / "evaluation" / default_name(cfg) if cfg.run is not None else Path(output_dir)
@@ -216,10 +219,11 @@ def write_study(folder: Path, cfg: DictConfig, data: PackDataModule, study: Stud
 
 
 def save_result(folder: Path, content: Mapping[str, Any]) -> str:
-    """results.json, checked, and its summary beside it, which is returned."""
+    """results.json of either form, checked and whole, and its summary beside it, which is returned."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    summary = summarise(Result.from_json(text, RESULT))
-    (folder / RESULT).write_text(text, encoding="utf-8")
+    result = read_any(text, RESULT)
+    summary = summarise_masks(result) if isinstance(result, SegmentationResult) else summarise(result)
+    write_atomically(folder / RESULT, text.encode())
     (folder / SUMMARY).write_text(summary, encoding="utf-8")
     return summary
 

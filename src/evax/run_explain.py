@@ -1,6 +1,5 @@
 """`explain.py`: maps of what a classifier looks at, scored on boxes, checked on the classifier, and drawn."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -79,7 +78,6 @@ def settings_of(cfg: DictConfig, classifier: FilmClassifier, films: Films) -> di
             "image_size": classifier.view.image_size,
             "weights_key": cfg.weights_key,
             "films": ids_digest(np.array(films.names)),
-            "pixels": hashlib.sha256(films.squares.tobytes()).hexdigest(),
             **{key: cfg[key] for key in ("split", "protocol", "layer", "num_films", "num_checked", "draws", "seed")},
         }
     )

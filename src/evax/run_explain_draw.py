@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Float32
 from omegaconf import DictConfig
 
-from evax.explain import Explainable, reference_attention, to_pixels
+from evax.explain import Explainable, pca_colours, reference_attention, to_pixels
 from evax.report.explanation import draw_faithfulness, draw_localisation, draw_randomisation
-from evax.report.maps import Explained, draw_film, draw_gallery, draw_point
+from evax.report.maps import Explained, draw_film, draw_gallery, draw_point, draw_tokens
 from evax.run_explain_films import Case, Films
 from evax.run_explain_parts import batch_of
 
@@ -31,7 +31,7 @@ def draw(
     films: Films,
     maps: Mapping[str, Float32[np.ndarray, "K R C"]],
 ) -> None:
-    """Write `figures/`: the scores, the first films one by one, galleries by finding, and what a point attends to."""
+    """Write `figures/`: scores, films one by one, galleries by finding, patch tokens, and what a point attends to."""
     place = folder / FIGURES
     for key, name, drawer in (
         ("localisation", "localisation", draw_localisation),
@@ -49,6 +49,10 @@ def draw(
         count = min(GALLERY, cfg.num_figures)
         rows = [explained_case(explainable, films, number, titled) for number in chosen[:count]]
         draw_gallery(rows, place / f"gallery-{in_a_file_name(finding)}.png")
+    if cfg.num_figures:
+        numbers = range(len(films.names))[: cfg.num_figures]
+        colours = colours_of(explainable, films, numbers, cfg.batch_size)
+        draw_tokens(films.squares[: len(numbers)], films.numbers[: len(numbers)], colours, place / "tokens.png")
     if cfg.point is not None:
         draw_points(place, cfg, explainable, films)
 
@@ -83,6 +87,15 @@ def seen_boxes(films: Films, case: Case) -> tuple[tuple[float, float, float, flo
 def at_size(heat: Float[np.ndarray, "R C"], size: int) -> Float[np.ndarray, "{size} {size}"]:
     """A raw map from 0 to 1 at the film's size."""
     return to_pixels(torch.from_numpy(heat)[None], size)[0].numpy()
+
+
+def colours_of(
+    explainable: Explainable, films: Films, numbers: Sequence[int], batch_size: int
+) -> Float[np.ndarray, "F R C 3"]:
+    """The patch tokens of some films as colours, which mean the same on all of them."""
+    starts = range(0, len(numbers), batch_size)
+    cases = ([Case(number, 0, "") for number in numbers[start : start + batch_size]] for start in starts)
+    return pca_colours(explainable, (batch_of(explainable, films, each)[0] for each in cases))
 
 
 def draw_points(folder: Path, cfg: DictConfig, explainable: Explainable, films: Films) -> None:

@@ -1,5 +1,6 @@
 """Which films `explain.py` explains, for which findings: a pack's films with boxes, or those of a folder."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,7 +49,10 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Films:
-    """What is explained; `numbers` are rows of the pack, or places in the folder. `resize_to` as in `FilmView`."""
+    """What is explained; `numbers` are rows of the pack, or places in the folder. `resize_to` as in `FilmView`.
+
+    `origin` tells the films' pixels by the digest of their pack, or their own.
+    """
 
     squares: UInt8[np.ndarray, "F S S"]
     names: list[str]
@@ -172,7 +176,9 @@ def folder_films(cfg: DictConfig, classifier: FilmClassifier) -> Films:
             log.info("a file is left out: %s", error.reason)
     if not names:
         raise ConfigError(f"images={folder}: nothing could be read as a film")
-    films = Films(np.stack(squares), names, list(range(len(names))), np.array(names), [], {"data": "folder"})
+    stacked = np.stack(squares)
+    origin = {"data": "folder", "pixels": hashlib.sha256(stacked.tobytes()).hexdigest()}
+    films = Films(stacked, names, list(range(len(names))), np.array(names), [], origin)
     asked = [classifier.classes.index(name) for name in asked_findings(cfg, classifier)] if cfg.findings else None
     likeliest = probabilities(classifier, films.squares, cfg.batch_size).argmax(1).tolist()
     films.cases.extend(

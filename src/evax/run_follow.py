@@ -26,16 +26,15 @@ def follow(run_dir: str | Path) -> dict[str, float]:
     then, scores = saved.get("then"), {}
     if is_supervised(saved):
         scores = scored(saved, run_dir)
+        publish_scores(run_dir, run_dir)
     if then is None:
         return scores
     return fine_tune(then, run_dir) if then.get("experiment") is not None else probe(then, run_dir)
 
 
 def scored(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
-    """Score the test films by the best checkpoint of a run, and tell W&B."""
-    scores = score_segmenter(cfg, run_dir) if is_segmenter(cfg) else score(cfg, run_dir)
-    publish_scores(run_dir, run_dir)
-    return scores
+    """Score the test films by the best checkpoint of a run."""
+    return score_segmenter(cfg, run_dir) if is_segmenter(cfg) else score(cfg, run_dir)
 
 
 def probe(then: DictConfig, run_dir: Path) -> dict[str, float]:
@@ -59,6 +58,6 @@ def fine_tune(then: DictConfig, run_dir: Path) -> dict[str, float]:
         node.weights = str(run_dir)
     folder = run_dir / FINETUNE
     begin(identified(cfg), folder)
-    scores = score(cfg, folder)
+    scores = scored(cfg, folder)
     publish_scores(run_dir, folder)
     return scores

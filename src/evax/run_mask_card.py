@@ -17,9 +17,9 @@ from evax.evaluation.segmentation_card import SegmentationCard, Segmented, Thres
 from evax.evaluation.study import estimate_to_json
 from evax.predict.mask_folder import MASKS
 from evax.report.segmentation import NUM_WORST, Shown, draw_overlays, draw_worst, write_score_figures
-from evax.report.segmentation_record import MEAN, SegmentationResult, summarise_masks
+from evax.report.segmentation_record import MEAN
 from evax.run_card import CARD, FIGURES, PREDICTIONS, Scored
-from evax.run_evaluate import RESULT, SUMMARY, command_line, commit, digest
+from evax.run_evaluate import command_line, commit, digest, save_result
 
 TABLE = "test.parquet"  # in PREDICTIONS, beside MASKS
 NUM_SHOWN = 5  # films from the best to the worst
@@ -107,11 +107,7 @@ def write_result(folder: Path, data: PackDataModule, card: SegmentationCard, abo
         "command": command_line(),
         "notes": about.notes + notes_on(data, card),
     }
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    summary = summarise_masks(SegmentationResult.from_json(text, RESULT))
-    write_atomically(folder / RESULT, text.encode())
-    (folder / SUMMARY).write_text(summary, encoding="utf-8")
-    return summary
+    return save_result(folder, content)
 
 
 def estimates(metric: Metric) -> dict[str, dict[str, float | None]]:
@@ -121,7 +117,7 @@ def estimates(metric: Metric) -> dict[str, dict[str, float | None]]:
 
 def notes_on(data: PackDataModule, card: SegmentationCard) -> list[str]:
     """What a reader of the scores must know."""
-    mask = data.masks.mask if data.masks is not None else ""
+    mask = data.masks.name if data.masks is not None else ""
     notes = [f"mask {mask}; masks and films of {data.pack.image_size} pixels; distances are in those"]
     if card.threshold_from == "official":
         notes.append("threshold 0.3, the default of the published code's framework, chosen on no film of ours")

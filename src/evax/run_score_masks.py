@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
 from evax.data.module import PackDataModule
+from evax.data.pack import Pack
 from evax.evaluation.segmenting import Inference
 from evax.predict.loading import load_segmenter
 from evax.predict.segmenter import FilmSegmenter
@@ -21,7 +22,7 @@ from evax.run_features import read_run
 from evax.run_gate import check_patients
 from evax.run_score import scored as scored_file
 from evax.run_segment import Setting, score_films
-from evax.run_settings import is_segmenter
+from evax.run_settings import is_segmenter, settle_mask
 
 KEYS = (
     *("run", "weights", "data", "paths", "features", "flip", "window", "stride"),
@@ -51,7 +52,7 @@ def score_masks(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str
         about = scored_run(saved, data)
     else:
         about = scored_file(cfg, segmenter.view)
-        data = films_with_masks(cfg, segmenter, about.protocol)
+        data = films_with_masks(cfg, segmenter, about.protocol, overrides)
         check_patients(Path(cfg.weights), data)
     folder = Path(cfg.run) / "evaluation" / name_of(inference) if cfg.run is not None else Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,14 +86,19 @@ def check_sides(inference: Inference, classes: Sequence[str]) -> None:
         raise ConfigError(f"flip=true: a mirror makes another side of {sided[0]}; leave it out")
 
 
-def films_with_masks(cfg: DictConfig, segmenter: FilmSegmenter, protocol: str) -> PackDataModule:
-    """The films of `cfg.data` as the segmenter sees them, with the masks that the protocol of its training scores.
+def films_with_masks(
+    cfg: DictConfig, segmenter: FilmSegmenter, protocol: str, overrides: Sequence[str]
+) -> PackDataModule:
+    """The films of `cfg.data` as the segmenter sees them, split and masks as the protocol of its training scores them.
 
-    Raises ConfigError where the masks have other classes.
+    What the command line says of either stands. Raises ConfigError where the masks have other classes.
     """
     view, node = segmenter.view, cfg.data.copy()
-    if protocol == "official" and node.get("masks") is not None and node.masks.get("published"):
-        node.masks.mask = node.masks.published
+    if node.get("masks") is not None:
+        settle_mask(node.masks, protocol)
+        is_named = any(word.lstrip("+").startswith("data.split=") for word in overrides)
+        if protocol == "official" and not is_named and "official" in Pack(node.pack).schemes:
+            node.split = "official"
     seen: dict[str, Any] = {"image_size": view.image_size, "resize_to": view.resize_to, "fit_on": [], "labels": None}
     data: PackDataModule = instantiate(node, **seen)
     if data.classes != segmenter.classes:

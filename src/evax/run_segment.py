@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,8 +13,7 @@ from jaxtyping import Float32, Float64, Int, Int64
 from omegaconf import DictConfig
 from torch import Tensor
 
-from evax.checkpoints.weight_files import BEST
-from evax.config import ConfigError, instantiate
+from evax.config import instantiate
 from evax.data.module import PackDataModule
 from evax.evaluation.segmentation import (
     MIDDLE,
@@ -26,12 +26,12 @@ from evax.evaluation.segmentation import (
 )
 from evax.evaluation.segmentation_card import Segmented, ThresholdFrom
 from evax.evaluation.segmenting import Inference, Model, fit_to, foreground
-from evax.predict.loading import load_segmenter
 from evax.predict.mask_folder import MASKS, save_mask
 from evax.run_card import PREDICTIONS, Scored
-from evax.run_classify import DRAWS, scored, write_training_films
+from evax.run_classify import DRAWS, best_task, scored, write_training_films
 from evax.run_evaluate import RESULT
 from evax.run_mask_card import Findings, write_mask_card
+from evax.tasks.segmentation import Segmenter
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +50,11 @@ class Setting:
 def score_segmenter(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     """Write masks and numbers by film, report card, figures and results.json of a segmenter's best checkpoint."""
     data: PackDataModule = instantiate(cfg.data)
-    if not (run_dir / BEST).exists():
-        raise ConfigError(f"{run_dir} has no {BEST}: no validation could score a mask; are there positives in val?")
-    segmenter = load_segmenter(run_dir).to("cuda" if torch.cuda.is_available() else "cpu")
+    task = cast("Segmenter", best_task(cfg, data, run_dir))
     is_bf16 = cfg.trainer.precision == "bf16-mixed"
-    precision = torch.autocast(segmenter.device.type, dtype=torch.bfloat16) if is_bf16 else nullcontext()
+    precision = torch.autocast(task.device.type, dtype=torch.bfloat16) if is_bf16 else nullcontext()
     setting = Setting(precision=precision, seed=cfg.seed)
-    scores = score_films(segmenter.logits, data, run_dir, scored(cfg, data), setting)
+    scores = score_films(task.logits, data, run_dir, scored(cfg, data), setting)
     write_training_films(data, run_dir)
     if data.select_on == "test":
         log.info("protocol=official: the best checkpoint was chosen on the test films, as the published code does")

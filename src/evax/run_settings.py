@@ -130,11 +130,16 @@ def settle_protocol(cfg: DictConfig) -> None:
     for key, choices in (("select_on", PROTOCOLS), ("fraction_of", FRACTIONS)):
         if cfg.data.get(key) is None:
             cfg.data[key] = choices[cfg.protocol]
-    masks = cfg.data.get("masks")
-    if masks is not None and masks.get("published") and cfg.protocol == "official":
-        masks.mask = masks.published
+    if cfg.data.get("masks") is not None:
+        settle_mask(cfg.data.masks, cfg.protocol)
     if cfg.protocol == "official" and cfg.get("recipe") is None:
         cfg.recipe = RECIPES[0]
+
+
+def settle_mask(masks: DictConfig, protocol: str) -> None:
+    """Write down, in place, which mask is read, where nobody has named it: under official as published."""
+    if "mask" in masks and masks.mask is None:
+        masks.mask = (masks.get("published") if protocol == "official" else None) or masks.get("usual")
 
 
 def make_paths_absolute(node: DictConfig) -> None:

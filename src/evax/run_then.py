@@ -12,7 +12,7 @@ from evax.run_build import build_task, check_films, open_data
 from evax.run_evaluate import check_probe
 from evax.run_gate import check_apart
 from evax.run_launch import launched
-from evax.run_settings import PLACE, check_protocol, check_trainer, is_classifier, settled
+from evax.run_settings import PLACE, check_protocol, check_trainer, is_supervised, settled
 
 OWN = ("seed", "paths", *(f"trainer.{key}" for key in PLACE))  # taken over from the run
 
@@ -44,7 +44,7 @@ def with_finetuning(cfg: DictConfig) -> DictConfig:
             f"then={then.experiment} follows runs that start their own ranks on this machine; leave it out, and "
             f"fine-tune by a command of its own: python train.py experiment={then.experiment} weights=RUN"
         )
-    if is_classifier(cfg):
+    if is_supervised(cfg):
         raise ConfigError(f"then={then.experiment} follows pre-training, and this run is a fine-tuning itself")
     cfg = cfg.copy()
     with open_dict(cfg):
@@ -64,7 +64,7 @@ def finetuning_of(cfg: DictConfig, experiment: str, overrides: Sequence[str]) ->
             f"then.experiment={experiment} is of {planned.backbone.get('name')}, and the run of "
             f"{cfg.backbone.get('name')}; choose the one of its size, or then=finetune_cxr14, which does"
         )
-    if not is_classifier(planned):
+    if not is_supervised(planned):
         raise ConfigError(f"then.experiment={experiment} is no fine-tuning")
     check_config(planned, TRAIN_KEYS)
     check_protocol(planned)

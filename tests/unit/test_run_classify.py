@@ -56,6 +56,12 @@ def test_clean_never_chooses_on_test_films(probe_pack, tmp_path):
         train(words(probe_pack, "data.select_on=test"), tmp_path / "run")
 
 
+def test_statistics_of_several_processes_need_gpus(probe_pack, tmp_path):
+    shared = ["trainer.devices=2", "+trainer.sync_batchnorm=true"]
+    with pytest.raises(ConfigError, match=r"sync_batchnorm=true is of GPUs only, and these are 2 processes on the CPU"):
+        train(words(probe_pack, *shared), tmp_path / "run")
+
+
 @pytest.mark.parametrize("recipe", ["code", "paper"])
 def test_clean_has_no_recipe(recipe, probe_pack, tmp_path):
     with pytest.raises(ConfigError, match=f"recipe={recipe}: is of protocol=official"):

@@ -10,6 +10,7 @@ from composing import composed
 from foreign_files import filled, lightning_checkpoint, mgca
 from lightning.pytorch import seed_everything
 from PIL import Image
+from result_content import content
 
 from evax.backbones import create_backbone
 from evax.backbones.preprocessing import normalisation_of
@@ -22,13 +23,22 @@ from evax.data.prepare import prepare
 from evax.data.sources.covidx import CovidX4Source
 from evax.report.record import Result
 from evax.run import train
-from evax.run_evaluate import evaluate
+from evax.run_evaluate import evaluate, save_result
 from evax.run_features import build_backbone, file_subject
 from evax.run_settings import settled
 
 
 def study(probe_pack, *overrides):
     return composed(f"data.pack={probe_pack}", "repeats=1", "draws=50", "min_positives=2", *overrides, root="evaluate")
+
+
+def test_a_result_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    first = content("probe", 0.7)
+    save_result(tmp_path, first)
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save_result(tmp_path, first | {"notes": ["later"]})
+    assert json.loads((tmp_path / "results.json").read_text()) == first
 
 
 def test_floors_write_a_result_that_the_report_reads(probe_pack, tmp_path):

@@ -11,12 +11,15 @@ import pytest
 from composing import composed
 
 from evax.config import ConfigError
+from evax.data.film import Box
 from evax.data.pack import Pack
 from evax.data.prepare import prepare
 from evax.data.sources.cxr14 import ChestXray14Source
 from evax.data.sources.phantom import PhantomSource
+from evax.evaluation.localisation import SCORED_SIZE, box_region, score_regions
 from evax.run import train
 from evax.run_explain import explain
+from evax.run_explain_scores import pixels
 
 FEW = ("methods=[grad_cam,attention]", "num_checked=2", "num_figures=1", "draws=20", "batch_size=4")
 
@@ -64,10 +67,17 @@ def test_results_have_methods_baselines_checks_and_cost(explanation):
     assert "| Grad-CAM |" in (folder / "table.md").read_text()
 
 
+def test_a_uniform_map_scores_the_area_of_the_box_from_end_to_end():
+    box = box_region(Box("Mass", 0.25, 0.5, 0.5, 0.25), SCORED_SIZE)
+    scores = score_regions([(pixels(np.full((14, 14), 1 / 196, np.float32), SCORED_SIZE), box)])
+    assert scores.area == scores.energy == [0.125]
+    assert (scores.iou == 0.125).all()
+
+
 def test_figures_carry_numbers_and_no_names(explanation):
     folder, _ = explanation
     names = {path.name for path in (folder / "figures").iterdir()}
-    assert {"localisation.png", "faithfulness.png"} <= names
+    assert {"localisation.png", "faithfulness.png", "tokens.png"} <= names
     assert any(name.startswith("gallery-") for name in names)
     assert not any("phantom-" in name for name in names)
     assert "phantom-" not in (folder / "results.json").read_text()
@@ -85,7 +95,7 @@ def test_what_lies_there_is_not_made_again(explanation, run, tmp_path):
 
 
 def test_another_explanation_needs_another_name(explanation, run, tmp_path):
-    with pytest.raises(ConfigError, match=r"holds another explanation \(its films, pixels, num_films differ\)"):
+    with pytest.raises(ConfigError, match=r"holds another explanation \(its films, num_films differ\)"):
         explained(tmp_path, f"run={run}", *FEW, "num_films=1")
 
 

@@ -11,6 +11,7 @@ from evax.checkpoints.files import read_checkpoint, write_checkpoint
 from evax.config import ConfigError, register_schemas
 from evax.run import train
 from evax.run_follow import follow
+from evax.run_then import with_finetuning
 
 SMALL = ["debug=one_step", "image_size=32", "~callbacks.feature_probe", "trainer.accelerator=cpu"]
 
@@ -51,6 +52,20 @@ def test_a_fine_tuning_of_an_earlier_best_checkpoint_is_not_taken_for_that_of_th
     write_checkpoint(newer, tmp_path / "run" / "best.ckpt")
     with pytest.raises(ConfigError, match=r"finetune holds another run already .weights_sha256 is"):
         follow(tmp_path / "run")
+
+
+def test_a_segmentation_of_the_paper_may_follow():
+    cfg = with_finetuning(compose("train", overrides=["experiment=pretrain_vit_s", "then=segment_rsna"]))
+    assert (cfg.then.config.name, cfg.then.config.image_size) == ("segment_rsna_vit_s", 512)
+
+
+@pytest.mark.slow
+def test_a_segmentation_is_trained_and_scored(probe_pack, tmp_path):
+    few = ["data.fraction=1.0", "model.channels=16"]
+    pretrain(probe_pack, tmp_path / "run", "then.experiment=demo_segment", then=few)
+    metrics = follow(tmp_path / "run")
+    result = json.loads((tmp_path / "run" / "finetune" / "results.json").read_text())
+    assert metrics == {"test/dice_pooled": result["scores"]["dice_pooled"]["mean"]["value"]}
 
 
 @pytest.mark.parametrize(

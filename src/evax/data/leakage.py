@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,3 +73,12 @@ def check_gate(pretraining: Cohort, downstream: Sequence[Cohort], *, published: 
         "overlapping_films": films,
         "passed": not (patients or films),
     }
+
+
+def check_passed(verdict: Mapping[str, Any], scheme: str) -> None:
+    """Raise LeakageError where a split was published with leaks, which protocol=clean does not have."""
+    if not verdict["passed"]:
+        raise LeakageError(
+            f"data.split={scheme}: was published with {verdict['overlapping_patients']} patients on both sides, which "
+            "protocol=clean refuses; choose another scheme by data.split=, or fine-tune under protocol=official"
+        )

@@ -19,13 +19,14 @@ class MaskPolicy:
     """The classes of one of a pack's masks, in order: `classes` names the stored values (1..255) of each.
 
     With `bits` the numbers are of bits instead (0..7), as in the phantom's `lesions`, where findings may overlap; the
-    first class that a pixel has is then its class. Other values are background. `published` is the mask that
-    protocol=official reads in place of `mask`, where the published one has a fault.
+    first class that a pixel has is then its class. Other values are background. Where no `mask` is named, `usual` is
+    read, and under protocol=official the `published` one, which has a fault (`evax.run_settings.settle_mask`).
     """
 
-    mask: str
+    mask: str | None
     classes: Mapping[str, Sequence[int]]
     bits: bool = False
+    usual: str = ""
     published: str | None = None
 
     def __post_init__(self) -> None:
@@ -49,12 +50,17 @@ class MaskPolicy:
                     raise ValueError(f"data.masks.classes: {value} is in {seen[value]} and in {name}; leave one out")
                 seen[value] = name
 
+    @property
+    def name(self) -> str:
+        """The mask that is read."""
+        return self.usual if self.mask is None else self.mask
+
     def check(self, pack: Pack) -> None:
         """Refuse a mask that the pack does not have."""
-        if self.mask not in pack.manifest.masks:
+        if self.name not in pack.manifest.masks:
             known = ", ".join(pack.manifest.masks) or "none"
             raise ValueError(
-                f"data.masks.mask={self.mask}: the pack at {pack.folder} has no such mask; it has: {known}"
+                f"data.masks.mask={self.name}: the pack at {pack.folder} has no such mask; it has: {known}"
             )
 
     def __call__(self, stored: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:

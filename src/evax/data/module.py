@@ -193,7 +193,7 @@ class PackDataModule(LightningDataModule):
     def mask_of(self, row: int) -> UInt8[np.ndarray, "H W"]:
         """What a film's pixels show, as the pack has them: 0 background, k + 1 the k-th class."""
         assert self.masks is not None
-        return self.masks(self.pack.mask(self.masks.mask, row))
+        return self.masks(self.pack.mask(self.masks.name, row))
 
     def _all_targets(self, *, for_training: bool) -> Targets:
         every = np.arange(len(self.pack))

@@ -14,11 +14,14 @@ from evax.explain.explainable import Explainable
 def pca_maps(tokens: Float[np.ndarray, "B N D"], grid: tuple[int, int]) -> Float[np.ndarray, "B R C 3"]:
     """First three principal components of the tokens of all films together, as colours in [0, 1].
 
-    Components are scaled between their 1st and 99th percentile, so that colours mean the same on every film.
+    Components are scaled between their 1st and 99th percentile, so that colours mean the same on every film; one that
+    so few tokens do not have is 0.
     """
     num_films, num_tokens, width = tokens.shape
     flat = tokens.reshape(num_films * num_tokens, width).astype(np.float64)
-    components = PCA(n_components=3, random_state=0).fit_transform(flat)
+    components, count = np.zeros((len(flat), 3)), min(3, len(flat) - 1, width)
+    if count:
+        components[:, :count] = PCA(n_components=count, random_state=0).fit_transform(flat)
     low, high = np.percentile(components, [1, 99], axis=0)
     colours = np.clip((components - low) / np.maximum(high - low, 1e-12), 0, 1)
     return colours.reshape(num_films, *grid, 3)

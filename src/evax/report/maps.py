@@ -1,4 +1,4 @@
-"""Maps over films: a film with the maps of each method, galleries of a finding, and what a point attends to."""
+"""Maps over films: a film with the maps of each method, galleries of a finding, tokens, and what a point attends to."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -83,6 +83,27 @@ def draw_point(
             axis.set_title(name, fontsize=11)
         for axis in axes[len(maps) + 1 :]:
             axis.set_axis_off()
+
+
+def draw_tokens(
+    films: UInt8[np.ndarray, "F S S"],
+    numbers: Sequence[int],
+    colours: Float[np.ndarray, "F R C 3"],
+    path: Path,
+) -> None:
+    """Films, and below each its patch tokens in colours from 0 to 1; like colours are like tokens, on all films."""
+    columns = min(COLUMNS, len(films))
+    rows = -(-len(films) // columns)
+    title, subtitle = "Patch tokens", "first three principal components of all films together, as red, green and blue"
+    with slide(path, title, subtitle, _size(2 * rows, columns)) as figure:
+        axes = figure.subplots(2 * rows, columns, squeeze=False)
+        for axis in axes.ravel():
+            axis.set_axis_off()
+        for place, (film, number, colour) in enumerate(zip(films, numbers, colours, strict=True)):
+            above, below = axes[2 * (place // columns) :, place % columns][:2]
+            above.imshow(film, cmap="gray", vmin=0, vmax=255)
+            above.set_title(f"film {number}", fontsize=11)
+            below.imshow(colour, interpolation="nearest")
 
 
 def show(

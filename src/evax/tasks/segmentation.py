@@ -90,7 +90,7 @@ class Segmenter(Task):
         if self.films_at_once == 1 and self.facts.decoder == "upernet" and not is_shared:
             raise ValueError(
                 f"{self.trainer.world_size} devices have one film each at a time, and BatchNorm of UPerNet's pooled "
-                "map needs two; raise batch_size or per_device_batch, or use +trainer.sync_batchnorm=true"
+                "map needs two; raise batch_size or per_device_batch, or over GPUs use +trainer.sync_batchnorm=true"
             )
 
     def on_validation_epoch_start(self) -> None:
@@ -117,8 +117,8 @@ class Segmenter(Task):
         self._seen.append((torch.as_tensor(batch["row"]).cpu(), counts.cpu(), losses.double().cpu()))
 
     def logits(self, images: UInt8[Tensor, "B 1 H W"]) -> Float[Tensor, "B C H W"]:
-        """Logits of stored films in float32, on the CPU."""
-        return self(self.unit_images(images)).float().cpu()
+        """Logits of stored films in float32, on this module's device."""
+        return self(self.unit_images(images.to(self.device))).float()
 
     @staticmethod
     def probabilities(logits: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K H W"]:

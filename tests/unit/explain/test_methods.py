@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 from explained import classes, images, toy
 
-from evax.explain import METHODS, method_named, pca_colours, to_pixels
+from evax.explain import METHODS, method_named, pca_colours, pca_maps, to_pixels
 
 
 def test_a_map_between_zero_and_one_has_the_size_asked_for():
@@ -25,8 +26,10 @@ def test_the_peak_stays_at_its_place():
     assert (row // 16, column // 16) == (1, 2)
 
 
-def test_a_map_without_contrast_is_zero():
-    assert (to_pixels(torch.full((1, 4, 4), 3.0), 16) == 0).all()
+def test_a_map_without_contrast_counts_all_places_alike_or_none():
+    maps = torch.tensor([1 / 3, 0, -1.0])[:, None, None].expand(3, 7, 7)  # thirds are rounded by interpolation
+    assert to_pixels(maps, 224).unique_consecutive(dim=0)[:, 0, 0].tolist() == [1, 0]
+    assert (to_pixels(maps, 224).flatten(1).std(1) == 0).all()
 
 
 def test_a_class_matters_where_a_method_says_so():
@@ -61,3 +64,7 @@ def test_colours_of_tokens_mean_the_same_in_every_batch(name):
     assert whole.shape == (4, *explainable.grid(films), 3)
     parts = pca_colours(explainable, [films[:1], films[1:]])
     assert abs(whole - parts).max() < 1e-3
+
+
+def test_a_lone_token_has_no_colour():
+    assert (pca_maps(np.ones((1, 1, 8)), (1, 1)) == 0).all()

@@ -1,7 +1,7 @@
 """What sources of films with masks have in common."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -62,6 +62,11 @@ def read_members(lists: Mapping[str, Path], refusals: list[Refusal]) -> dict[str
             if name and members.setdefault(name, split) != split:
                 refusals.append(Refusal(name, IN_TWO_SPLITS, f"{members[name]} and {split}"))
     return members
+
+
+def unmatched(members: Mapping[str, str], names: Collection[str], reason: str, lack: str) -> list[Refusal]:
+    """The names on a list that are none of `names`; `lack` is what each is without."""
+    return [Refusal(name, reason, f"on a list, without {lack}") for name in members if name not in names]
 
 
 def told_of(lists: Mapping[str, Path]) -> dict[str, str]:

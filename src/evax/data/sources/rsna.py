@@ -23,6 +23,7 @@ from evax.data.sources.masked import (
     listed,
     read_members,
     told_of,
+    unmatched,
 )
 from evax.data.sources.rsna_boxes import DOWNLOAD, FINDING, read_boxes
 from evax.data.sources.tables import digest_of, once, with_files
@@ -88,6 +89,7 @@ class RsnaSource(MaskedSource):
             for name in films
             if patients and name not in patients
         ]
+        refusals += unmatched(members, rows, "no_row", f"a row of {TABLE}")
         kept, alone = with_files(films, paths, {*rows, *bad})
         logger.info("rsna: %d films; %d without a box are left out", len(kept), len(rows) - len(wanted))
         return [_with_header(film) for film in kept], once([*refusals, *alone])

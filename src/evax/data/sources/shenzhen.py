@@ -12,7 +12,16 @@ from jaxtyping import UInt8
 from evax.data.film import BadFilmError, Film, Refusal
 from evax.data.keyed_random import Stream, keyed_generator
 from evax.data.mask_reading import binary, read_mask
-from evax.data.sources.masked import LISTS, MaskedSource, draw_split, listed, read_members, shown, told_of
+from evax.data.sources.masked import (
+    LISTS,
+    MaskedSource,
+    draw_split,
+    listed,
+    read_members,
+    shown,
+    told_of,
+    unmatched,
+)
 from evax.data.sources.tables import digest_of, once
 
 Unmarked = Literal["refuse", "empty"]
@@ -74,6 +83,7 @@ class ShenzhenSource(MaskedSource):
             if name not in paths:
                 refusals += [Refusal(path.name, "no_film", "a mask without its film") for path in parts]
         members = read_members(listed(self.raw_dir / LISTS), refusals) or _official(wanted)
+        refusals += unmatched(members, paths, "missing", "an abnormal film")
         return [_film(name, members, paths[name]) for name in wanted], once(refusals)
 
     def masks_of(self, film: Film, height: int, width: int) -> Mapping[str, UInt8[np.ndarray, "H W"]]:

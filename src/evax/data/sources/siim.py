@@ -25,6 +25,7 @@ from evax.data.sources.masked import (
     listed,
     read_members,
     told_of,
+    unmatched,
 )
 from evax.data.sources.tables import digest_of, once, read_rows, with_files
 
@@ -81,6 +82,7 @@ class SiimSource(MaskedSource):
         films = {name: _film(name, is_shown[name], members, paths.get(name)) for name in wanted}
         others = {name: path.relative_to(self.raw_dir) for name, path in paths.items() if name not in table}
         unlabelled = {name for name, path in others.items() if _may_be_unlabelled(path)}
+        refusals += unmatched(members, table, "no_row", f"a row of {self._table().name}")
         kept, alone = with_files(films, paths, {*table, *unlabelled})
         left_out = len(table) - len(wanted), len(unlabelled)
         logger.info("siim: %d films; %d without pneumothorax and %d without a row are left out", len(kept), *left_out)

@@ -57,6 +57,7 @@ def test_each_fault_is_named_once_and_nothing_good_is_lost(tmp_path):
     save_png(raw / f"Annotations/masks/{shenzhen_id(401)}_A_1.png", disc(80, 80))
     save_png(raw / f"Annotations/masks/{shenzhen_id(402)}_A_1.png", disc(80, 90, 0))
     save_png(raw / f"Annotations/masks/{shenzhen_id(500)}_A_1.png", disc(80, 90))
+    write_lists(raw / "lists", train=[shenzhen_id(327), shenzhen_id(403)], test=[shenzhen_id(600)])
     report = prepare(ShenzhenSource(raw), tmp_path / "pack", size=64, workers=0, max_quarantine=1.0)
     with (tmp_path / "pack/quarantine.csv").open(newline="") as file:
         found = sorted((line["item"], line["reason"]) for line in csv.DictReader(file))
@@ -66,8 +67,9 @@ def test_each_fault_is_named_once_and_nothing_good_is_lost(tmp_path):
         (shenzhen_id(402), "empty_mask"),
         (shenzhen_id(403), "no_mask"),
         (f"{shenzhen_id(500)}_A_1.png", "no_film"),
+        (shenzhen_id(600), "missing"),
     ]
-    assert (report.films, report.items) == (10, 15)
+    assert (report.films, report.items) == (10, 16)
 
 
 def test_films_without_a_mask_may_have_an_empty_one(tmp_path):

@@ -75,6 +75,7 @@ def test_each_fault_is_named_once_and_nothing_good_is_lost(tmp_path):
     tree.rows += [(siim_id(25), "7 0"), (siim_id(1), "0 10"), (siim_id(26), "-1"), (siim_id(26), "9 9")]
     for number in (21, 22, 23, 24, 25, 26):
         tree.save(siim_id(number), number)
+    write_lists(tmp_path / "raw/lists", train=[siim_id(0), siim_id(20), siim_id(30)], test=[siim_id(24)])
     tree.save(siim_id(2), 2, "copies")  # before dicom-images-train in order, and the one that is kept
     cut(next((tmp_path / "raw").rglob(f"{siim_id(21)}.dcm")))
     pack, report = made(tree, tmp_path / "pack")
@@ -91,6 +92,7 @@ def test_each_fault_is_named_once_and_nothing_good_is_lost(tmp_path):
             (siim_id(24), "no_row"),
             (siim_id(25), "empty_mask"),
             (f"{siim_id(26)} (row)", "bad_label"),
+            (siim_id(30), "no_row"),
             (original, "duplicate_file"),
         ]
     )
