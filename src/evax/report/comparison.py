@@ -27,9 +27,9 @@ def describe_comparison(comparison: Mapping[str, Any]) -> str:
 
 
 def comparisons_section(folder: Path) -> str:
-    """The page's section on the comparisons in `folder`: a table of each subfolder's files; empty without files."""
+    """The page's section on the comparisons in `folder`: each subfolder's files and notes.md; empty without files."""
     groups = {path.parent for path in folder.glob("*/*.json")}
-    return "\n".join(["## Comparisons of runs\n", *map(_group, sorted(groups))]) if groups else ""
+    return "\n".join(["\n## Comparisons of runs\n", *map(_group, sorted(groups))]) if groups else ""
 
 
 def _group(folder: Path) -> str:
@@ -42,6 +42,7 @@ def _group(folder: Path) -> str:
         ours, theirs = (_each(values) for values in content.get("auroc_macro") or content["dice_pooled"])
         rows.append(f"| {content['name']} | {ours} | {content['rival']} | {theirs} | {gain} | {verdict(score)} |")
     recipe = f" {first['recipe']}" if first["recipe"] else ""
+    notes = folder / "notes.md"
     return "\n".join(
         [
             f"### {folder.name}: {first['data']}, protocol {first['protocol']}{recipe}",
@@ -55,6 +56,7 @@ def _group(folder: Path) -> str:
             "| --- | --- | --- | --- | --: | --- |",
             *rows,
             "",
+            *([notes.read_text(encoding="utf-8")] if notes.exists() else []),
             *(f"- `{content['command']}`, commit `{content['commit']}`" for content in contents),
             "",
         ]

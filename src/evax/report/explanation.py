@@ -1,5 +1,6 @@
 """What explanations are worth, as pictures and a table: localisation, insertion and deletion, randomisation, cost."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,17 @@ def table_of(result: Mapping[str, Any]) -> str:
             _line([result["titles"][method] + (" (baseline)" if method in result["baselines"] else ""), *cells])
         )
     return "\n".join([*lines, "", *_words_below(result)]) + "\n"
+
+
+def localisation_section(folder: Path) -> str:
+    """The page's section on the explanations' results files in `folder`; empty without files."""
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    groups = [
+        f"### {result['data']}, protocol {result['protocol']}\n\n{table_of(result)}"
+        f"- `{result['command']}`, commit `{result['commit']}`\n"
+        for result in results
+    ]
+    return "\n".join(["\n## Localisation\n", *groups]) if groups else ""
 
 
 def colors_of(result: Mapping[str, Any]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from itertools import groupby
 from pathlib import Path
 
 from evax.report.comparison import comparisons_section
+from evax.report.explanation import localisation_section
 from evax.report.record import Interval, Result, read_results
 from evax.report.segmentation_record import segmentation_section
 
@@ -13,20 +14,20 @@ HEADLINE = "Pneumonia"  # the finding shown beside the macro mean
 INTRODUCTION = """\
 # Results
 
-Written by `python -m evax.report results` from `results/*.json`; edit neither by hand.
+Written by `python -m evax.report results` from the files in `results/`; edit neither by hand.
 
-Values are AUROC. A macro value is the mean over the findings of its table. Brackets hold 95 % intervals:
-percentiles over resampled *patients*, all films of a patient drawn together. A difference is paired: both
-methods on the same resamples. Features and regularisation (C) of a probe were chosen by patient-level
-cross-validation on the train and val films; the test films were scored once. Numbers of different sections do
-not compare. ChestX-ray14 films: NIH Clinical Center (Wang et al., CVPR 2017).
+Values are AUROC where a table names nothing else. A macro value is the mean over the findings of its table.
+Brackets hold 95 % intervals: percentiles over resampled *patients*, all films of a patient drawn together. A
+difference is paired: both methods on the same resamples. Features and regularisation (C) of a probe were chosen by
+patient-level cross-validation on the train and val films; the test films were scored once. Numbers of different
+sections do not compare. ChestX-ray14 films: NIH Clinical Center (Wang et al., CVPR 2017).
 """
 
 
 def write_results(folder: Path, page: Path) -> None:
-    """Write the page for a folder of results files, `segmentation/` in it, and `comparisons/GROUP/`."""
+    """Write the page for a folder of results files, with `segmentation/`, `comparisons/GROUP/`, `explanation/`."""
     text = render(read_results(folder)) + segmentation_section(folder / "segmentation")
-    text += comparisons_section(folder / "comparisons")
+    text += comparisons_section(folder / "comparisons") + localisation_section(folder / "explanation")
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(text, encoding="utf-8", newline="\n")
 

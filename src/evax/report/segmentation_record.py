@@ -117,12 +117,12 @@ def segmentation_section(folder: Path) -> str:
         return ""
     ordered = sorted(results, key=lambda result: (result.setting, -(result.headline.value or 0), result.name))
     groups = [_group(list(group)) for _, group in groupby(ordered, key=lambda result: result.setting)]
-    return "\n".join(["## Segmentation\n", INTRODUCTION, *groups])
+    return "\n".join(["\n## Segmentation\n", INTRODUCTION, *groups])
 
 
 INTRODUCTION = """\
 Means over the classes; brackets hold 95 % intervals over patients. Conventions differ, and so do the numbers:
-[docs/segmentation.md](segmentation.md) has the formulas.
+[segmentation.md](segmentation.md) has the formulas.
 """
 
 

@@ -55,7 +55,9 @@ def test_the_page_has_a_table_a_group(content, tmp_path):
     assert comparisons_section(tmp_path) == ""
     (tmp_path / "few").mkdir()
     (tmp_path / "few" / "hog_scratch.json").write_text(json.dumps(content))
+    (tmp_path / "few" / "notes.md").write_text("- A tenth of the patients.\n")
     page = comparisons_section(tmp_path)
     assert "### few: cxr14/sample, protocol clean" in page
+    assert "\n\n- A tenth of the patients.\n\n- `python evaluate.py" in page
     row = "| hog | **0.720** (0.700, 0.740) | scratch | **0.740** | −0.020 [−0.050, +0.010] | the interval includes 0"
     assert row in page

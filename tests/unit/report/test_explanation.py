@@ -1,9 +1,18 @@
 """The table and the figures of an explanation, from numbers."""
 
+import json
+
 import numpy as np
 import pytest
 
-from evax.report.explanation import METRICS, draw_faithfulness, draw_localisation, draw_randomisation, table_of
+from evax.report.explanation import (
+    METRICS,
+    draw_faithfulness,
+    draw_localisation,
+    draw_randomisation,
+    localisation_section,
+    table_of,
+)
 from evax.report.maps import Explained, draw_film, draw_gallery, draw_point
 
 
@@ -44,6 +53,14 @@ def test_table_has_methods_then_baselines_and_says_how_thresholds_were_chosen(re
     assert "energy of 0.125" in lines[-2]
     assert lines[-1] == "- a note"
     assert "very boxes that are scored" in table_of(result | {"protocol": "official"})
+
+
+def test_the_page_has_each_explanation_with_its_command(result, tmp_path):
+    assert localisation_section(tmp_path) == ""
+    told = result | {"data": "cxr14/official", "command": "python explain.py run=RUN", "commit": "0123456789ab"}
+    (tmp_path / "test.json").write_text(json.dumps(told))
+    page = localisation_section(tmp_path)
+    assert f"### cxr14/official, protocol clean\n\n{table_of(result)}- `python explain.py run=RUN`" in page
 
 
 def test_table_of_films_without_boxes(result):
