@@ -134,6 +134,12 @@ def final_state(run_dir: Path) -> dict[str, Any]:
     return {key: state[key] for key in ("state_dict", "current_model_state", "optimizer_states") if key in state}
 
 
+def without_averages(state: dict[str, Any]) -> dict[str, Any]:
+    """The same without BatchNorm's running averages, which see every micro-batch of one rank alone."""
+    weights = {name: each for name, each in state["state_dict"].items() if "running_" not in name}
+    return state | {"state_dict": weights}
+
+
 def digest(state: Any) -> str:
     """sha256 over every tensor and plain value, in order."""
     sha = hashlib.sha256()

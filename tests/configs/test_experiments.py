@@ -5,9 +5,13 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from composing import CONF, composed
 
+from evax.backbones import create_backbone
 from evax.checkpoints.files import read_checkpoint
+from evax.checkpoints.resize import resize_position_table
+from evax.checkpoints.weights import export_weights
 from evax.config import PREPARE_KEYS, TRAIN_KEYS, ConfigError, check_config
 from evax.run import train
 
@@ -54,6 +58,20 @@ def test_experiment_takes_one_step(name, tiny_pack, tiny_packs, tmp_path):
     metrics = train(composed(f"experiment={name}", *on(pack), *stand_ins), tmp_path / "run")
     assert math.isfinite(metrics["train/loss"])
     assert_run_directory_holds_one_step(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_weights_of_224_pixels_take_a_step_at_the_published_480(tiny_packs, tmp_path):
+    weights = tmp_path / "tiny.safetensors"
+    backbone = create_backbone("eva_x_tiny")
+    export_weights(backbone, weights, {"architecture": {"name": "eva_x_tiny"}})
+    words = ["experiment=finetune_covidx4_vit_ti", f"weights={weights}", "optim.lr=1e-9", *on(tiny_packs["covidx4"])]
+    cfg = composed(*words)
+    assert cfg.image_size == 480
+    assert math.isfinite(train(cfg, tmp_path / "run")["train/loss"])
+    learned = read_checkpoint(tmp_path / "run" / "best.ckpt")["state_dict"]["backbone.pos_embed"]
+    table = resize_position_table(backbone.pos_embed.detach(), (14, 14), (30, 30))
+    torch.testing.assert_close(learned, table, rtol=0, atol=1e-6)
 
 
 def test_all_that_is_missing_is_told_at_once(tmp_path):

@@ -7,13 +7,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from training_runs import EXACT, command, final_state, finish, relative_distance, start, stop_at
+from training_runs import EXACT, command, final_state, finish, relative_distance, start, stop_at, without_averages
 
 from evax.data.prepare import prepare
 from evax.data.sources.phantom import PhantomSource
 
 STEPS = 30  # as `final_state` expects: 3 epochs of 10
 SCORED = ("val/loss", "val/auroc_macro")
+MITE = ("backbone=mite", "~backbone.drop_path")
+RESNET = (
+    *("backbone=timm", "backbone.name=resnet50", "optim.layer_decay=1.0"),
+    *("+backbone.model_kwargs.layers=[1,1,1,1]", "+backbone.model_kwargs.channels=[8,8,8,8]"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +29,12 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def words(pack: Path, run_dir: Path, devices: int) -> list[str]:
+def words(
+    pack: Path, run_dir: Path, devices: int, *, backbone: tuple[str, ...] = MITE, films_at_once: int | None = None
+) -> list[str]:
     return [
-        *("--config-dir=tests/conf", "experiment=demo_finetune", "backbone=mite"),
-        *("~backbone.drop_path", "image_size=32", "batch_size=8", f"per_device_batch={4 // devices}"),
+        *("--config-dir=tests/conf", "experiment=demo_finetune", *backbone),
+        *("image_size=32", "batch_size=8", f"per_device_batch={films_at_once or 4 // devices}"),
         *("trainer.accelerator=cpu", "trainer.precision=64-true", f"trainer.devices={devices}"),
         *("trainer.max_epochs=3", "optim.warmup_epochs=0.5", "data.fraction=0.8", "data.keep_epoch=false"),
         "~callbacks.progress",
@@ -59,6 +66,15 @@ def test_two_ranks_equal_one(pack: Path, one_rank: Path, tmp_path: Path) -> None
     finish(start(command(*words(pack, tmp_path / "run", devices=2))))
     assert len(validations(one_rank)) == 3
     assert_equal_runs(one_rank, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_two_ranks_take_the_steps_of_two_micro_batches_with_a_cnn(pack: Path, tmp_path: Path) -> None:
+    runs = {devices: tmp_path / str(devices) for devices in (1, 2)}
+    for devices, run_dir in runs.items():
+        output = finish(start(command(*words(pack, run_dir, devices, backbone=RESNET, films_at_once=4))))
+        assert "its statistics are of 4 films, not of batch_size=8" in output
+    assert relative_distance(*(without_averages(final_state(run_dir)) for run_dir in runs.values())) < EXACT
 
 
 @pytest.mark.slow

@@ -7,16 +7,17 @@ running averages, which see every micro-batch of a rank, are not the same, and s
 import csv
 import signal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from training_runs import EXACT, command, final_state, finish, relative_distance, start, stop_at
+from training_runs import EXACT, command, final_state, finish, relative_distance, start, stop_at, without_averages
 
+from evax.config import instantiate
 from evax.data.masks import MaskPolicy
 from evax.data.pack import Pack
-from evax.predict.loading import load_segmenter
+from evax.run_classify import best_task
+from evax.run_features import read_run
 
 pytestmark = pytest.mark.slow
 
@@ -45,11 +46,6 @@ def two_ranks(run_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_dir
 
 
-def without_averages(state: dict[str, Any]) -> dict[str, Any]:
-    weights = {name: each for name, each in state["state_dict"].items() if "running_" not in name}
-    return {"state_dict": weights, "optimizer_states": state["optimizer_states"]}
-
-
 def test_two_ranks_take_the_steps_of_one(one_rank: Path, two_ranks: Path) -> None:
     states = [without_averages(final_state(run_dir)) for run_dir in (one_rank, two_ranks)]
     assert relative_distance(*states) < EXACT
@@ -58,9 +54,10 @@ def test_two_ranks_take_the_steps_of_one(one_rank: Path, two_ranks: Path) -> Non
 def test_two_ranks_count_every_validation_film_once(two_ranks: Path, run_pack: Path) -> None:
     with (two_ranks / "metrics.csv").open(newline="") as file:
         recorded = max(float(row["val/dice"]) for row in csv.DictReader(file) if row["val/dice"])
-    segmenter, pack, policy = load_segmenter(two_ranks), Pack(run_pack), MaskPolicy("lungs", {"lung": [1, 2]})
+    saved, pack, policy = read_run(two_ranks), Pack(run_pack), MaskPolicy("lungs", {"lung": [1, 2]})
+    segmenter = best_task(saved, instantiate(saved.data), two_ranks)
     both = either = 0
-    for row in np.flatnonzero(pack.is_in("official", ["val"])):
+    for row in np.flatnonzero(pack.is_in("official", ["val"])).tolist():
         with torch.inference_mode():
             predicted = segmenter.logits(torch.from_numpy(np.array(pack.film(row)))[None, None])[0, 0].numpy() > 0
         truth = policy(pack.mask("lungs", row)) == 1
