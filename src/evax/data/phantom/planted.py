@@ -17,7 +17,7 @@ from evax.data.phantom.render import render
 SQUARE = "Square"
 PREVALENCE = 0.5
 SIDE = (0.22, 0.26)  # of the film
-CHECKS = 4  # along a side
+CHECKS = 6  # along a side
 STEP = 24.0  # grey values that a check adds or takes
 
 
