@@ -59,7 +59,7 @@ sample-segment: install  ## Segment lungs and lesions on real films, from scratc
 bench: install  ## Speeds, as ratios in one run, with a summary at the end
 	$(BIN)/python -m benchmarks
 
-docs: install  ## Rebuild docs/results.md from results/*.json
+docs: install  ## Rebuild docs/results.md from results/
 	$(BIN)/python -m evax.report results
 
 clean:  ## Remove the environment and caches; packs and runs stay

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 FIGURES = "figures"
 GALLERY = 6  # films of a finding
+SHEET = 36  # films at most in one picture of patch tokens
 
 
 def draw(
@@ -50,7 +51,7 @@ def draw(
         rows = [explained_case(explainable, films, number, titled) for number in chosen[:count]]
         draw_gallery(rows, place / f"gallery-{in_a_file_name(finding)}.png")
     if cfg.num_figures:
-        numbers = range(len(films.names))[: cfg.num_figures]
+        numbers = range(len(films.names))[: min(cfg.num_figures, SHEET)]
         colours = colours_of(explainable, films, numbers, cfg.batch_size)
         draw_tokens(films.squares[: len(numbers)], films.numbers[: len(numbers)], colours, place / "tokens.png")
     if cfg.point is not None:

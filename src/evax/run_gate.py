@@ -36,5 +36,6 @@ def check_apart(trained: PackDataModule, data: PackDataModule) -> None:
     """
     ours, theirs = ((each.pack.manifest.source, each.split) for each in (trained, data))
     is_published = ours == theirs and data.split in data.pack.manifest.leaky
+    is_published &= trained.pack.manifest.fingerprint == data.pack.manifest.fingerprint  # with the same lists
     tests = [cohort(data.pack, data.split, ("test",))]
     check_gate(cohort(trained.pack, trained.split, trained.fit_on), tests, published=is_published)

@@ -179,7 +179,9 @@ def stop_at_crossing(
             if key in crossed
         ]
         write_refusals(folder, [*refusals, *leaks])
-        redraw = f", or draw by patient ({settings.source.redraw})" if settings.source.redraw else ""
+        redraw = (
+            f", or draw by patient ({settings.source.redraw})" if settings.source.redraw and kind == "patient" else ""
+        )
         raise LeakageError(
             f"{settings.source.name}: split scheme {scheme} puts {len(crossed)} {kind}(s) into more than one "
             f"split; {folder / QUARANTINE} lists the {len(leaks)} films: correct the split lists or remove "

@@ -8,7 +8,7 @@ from evax.data.film import Box, Film, Pixels, Refusal
 from evax.data.keyed_random import Stream, keyed_generator
 from evax.data.phantom.findings import lesion_boxes
 from evax.data.phantom.plan import FINDINGS, FilmPlan, draw_plan
-from evax.data.phantom.planted import SQUARE, draw_square, render_planted, square_box
+from evax.data.phantom.planted import CHECKS, SQUARE, draw_square, render_planted, square_box
 from evax.data.phantom.render import render
 from evax.data.sources.base import Source
 
@@ -74,7 +74,7 @@ class PhantomSource(Source):
         """Digest of version and parameters."""
         settings = [self.version, self.num_films, self.seed, self.size, self.films_per_patient]
         settings += [str(self.contrast)] if self.contrast != 1 else []
-        settings += [f"planted {self.planted}"] if self.planted else []
+        settings += [f"planted {self.planted}, {CHECKS} checks"] if self.planted else []
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
     def _plan(self, index: int) -> FilmPlan:
