@@ -1,6 +1,5 @@
 """What scored films leave in a folder: predictions by film, a report card with its figures, and results.json."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 from scipy.special import expit, softmax
 
-from evax.data.atomic import write_atomically
+from evax.data.atomic import write_json
 from evax.data.module import PackDataModule
 from evax.evaluation.predictions import write_predictions
 from evax.evaluation.report_card import CardOptions, Predicted, ReportCard, report_card
@@ -54,8 +53,7 @@ def write_card(
         odds = softmax(part.logits, axis=1) if options.exclusive else expit(part.logits)
         write_predictions(folder / PREDICTIONS / f"{split}.parquet", part.films.image_ids, odds, data.classes)
     card = report_card(data.classes, parts["test"], parts.get("val"), attributes(data, data.rows("test")), options)
-    text = json.dumps(card.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(folder / CARD, (text + "\n").encode())
+    write_json(folder / CARD, card.to_json())
     write_card_figures(folder / CARD, folder / FIGURES)
     return card, write_result(folder, data, card, scored)
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,14 +33,11 @@ def score(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     """Write predictions by film, report card, figures and results.json of a classifier's best checkpoint."""
     data: PackDataModule = instantiate(cfg.data)
     task = cast("Classifier", best_task(cfg, data, run_dir))
-    has_val = data.holds("val") and "val" not in data.fit_on  # films that trained choose no threshold
-    splits = ("val", "test") if has_val else ("test",)
+    splits = ("val", "test") if data.has_val_apart else ("test",)
     parts = {split: predicted(cfg, data, task, data.rows(split)) for split in splits}
     options = CardOptions(exclusive=task.is_exclusive, num_draws=DRAWS, seed=cfg.seed)
     card, summary = write_card(run_dir, data, parts, scored(cfg, data), options)
-    write_training_films(data, run_dir)
-    if data.select_on == "test":
-        log.info("protocol=official: the best checkpoint was chosen on the test films, as the published code does")
+    tell_films(data, run_dir)
     log.info("%s\nwritten: %s", summary.rstrip(), run_dir / RESULT)
     return {"test/auroc_macro": card.metrics["auroc"].macro.value}
 
@@ -69,11 +65,16 @@ def notes_on(data: PackDataModule) -> list[str]:
     return notes
 
 
-def write_training_films(data: PackDataModule, run_dir: Path) -> None:
-    """The ids of the films that trained, one a line, where they are a fraction; `results.json` has their digest."""
+def tell_films(data: PackDataModule, run_dir: Path) -> None:
+    """Write the ids of the films that trained, one a line, where they are a fraction; say where test films chose.
+
+    `results.json` has the digest of those ids.
+    """
     if data.fraction < 1:
         names = data.pack.texts("image_id", data.train_rows)
         (run_dir / PREDICTIONS / TRAINING_FILMS).write_text("\n".join(names) + "\n", encoding="utf-8")
+    if data.select_on == "test":
+        log.info("protocol=official: the best checkpoint was chosen on the test films, as the published code does")
 
 
 def best_task(cfg: DictConfig, data: PackDataModule, run_dir: Path) -> Task:
@@ -87,11 +88,15 @@ def best_task(cfg: DictConfig, data: PackDataModule, run_dir: Path) -> Task:
     return task.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def precision_of(cfg: DictConfig, task: Task) -> torch.autocast:
+    """A context in which the task computes in the precision of its training."""
+    return torch.autocast(task.device.type, dtype=torch.bfloat16, enabled=cfg.trainer.precision == "bf16-mixed")
+
+
 @torch.inference_mode()
 def predicted(cfg: DictConfig, data: PackDataModule, task: Classifier, rows: Int[np.ndarray, "R"]) -> Predicted:
     """Logits of some rows, in the precision of the run's training, beside who the films are and what they show."""
-    is_bf16 = cfg.trainer.precision == "bf16-mixed"
-    with torch.autocast(task.device.type, dtype=torch.bfloat16) if is_bf16 else nullcontext():
+    with precision_of(cfg, task):
         logits = logits_of(task, data.local_loader(data.dataset(rows)))
     return Predicted(labelled(data, rows), logits)
 

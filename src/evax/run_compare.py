@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig
 
 from evax.checkpoints.weight_files import CONFIG
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
+from evax.data.atomic import write_json
 from evax.data.labels import LabelPolicy
 from evax.data.module import PackDataModule
 from evax.evaluation.comparison import Comparison, Table, compare_tables
@@ -163,7 +164,6 @@ def chosen_names(cfg: DictConfig, first: Sequence[Scored], second: Sequence[Scor
 def write_comparison(content: Mapping[str, Any], folder: Path) -> str:
     """comparison.json and the figure; returns the text for the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / COMPARISON).write_text(text + "\n", encoding="utf-8")
+    write_json(folder / COMPARISON, content)
     draw_comparison(content, folder / FIGURE)
     return describe_comparison(content)

@@ -1,6 +1,5 @@
 """`explain.py`: maps of what a classifier looks at, scored on boxes, checked on the classifier, and drawn."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,7 +12,7 @@ from omegaconf import DictConfig
 
 from evax.checkpoints.weight_files import find_file
 from evax.config import EXPLAIN_KEYS, check_config
-from evax.data.atomic import sha256_of, write_atomically
+from evax.data.atomic import sha256_of, write_json
 from evax.evaluation.predictions import ids_digest
 from evax.explain import METHODS, Explainable, Method
 from evax.predict.classifier import FilmClassifier
@@ -56,9 +55,7 @@ def explain(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = 
     result = result_of(cfg, folder, films, methods, maps, scored) | checks
     if scored is not None:
         write_scores(folder, films, scored)
-    write_atomically(
-        folder / RESULT, (json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-    )
+    write_json(folder / RESULT, result)
     (folder / TABLE).write_text(table_of(result), encoding="utf-8")
     draw(folder, cfg, result, explainable, films, {method.name: maps[method.name].maps for method in methods})
     log.info("%s\nwritten: %s", table_of(result).rstrip(), folder)

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float, Float32
 from omegaconf import DictConfig
 
-from evax.explain import Explainable, pca_colours, reference_attention, to_pixels
+from evax.explain import Explainable, pca_colours, reference_attention
 from evax.report.explanation import draw_faithfulness, draw_localisation, draw_randomisation
 from evax.report.maps import Explained, draw_film, draw_gallery, draw_point, draw_tokens
 from evax.run_explain_films import Case, Films
-from evax.run_explain_parts import batch_of
+from evax.run_explain_parts import at_size, batch_of
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +83,6 @@ def seen_boxes(films: Films, case: Case) -> tuple[tuple[float, float, float, flo
         (0.5 + (box.x - 0.5) * zoom, 0.5 + (box.y - 0.5) * zoom, box.width * zoom, box.height * zoom)
         for box in case.boxes
     )
-
-
-def at_size(heat: Float[np.ndarray, "R C"], size: int) -> Float[np.ndarray, "{size} {size}"]:
-    """A raw map from 0 to 1 at the film's size."""
-    return to_pixels(torch.from_numpy(heat)[None], size)[0].numpy()
 
 
 def colours_of(

@@ -194,7 +194,6 @@ def probabilities(
     classifier: FilmClassifier, squares: UInt8[np.ndarray, "F S S"], batch_size: int
 ) -> Float32[np.ndarray, "F C"]:
     """What the classifier makes of films."""
-    device = next(classifier.parameters()).device
     starts = range(0, len(squares), batch_size)
-    batches = (torch.from_numpy(squares[start : start + batch_size])[:, None].to(device) for start in starts)
+    batches = (torch.from_numpy(squares[start : start + batch_size])[:, None].to(classifier.device) for start in starts)
     return np.concatenate([classifier.probabilities(classifier.images(batch)).cpu().numpy() for batch in batches])

@@ -83,6 +83,11 @@ def batch_of(explainable: Explainable, films: Films, cases: Sequence[Case]) -> t
     return explainable.images(squares.to(device)), torch.tensor([case.column for case in cases], device=device)
 
 
+def at_size(heat: Float[np.ndarray, "R C"], size: int) -> Float[np.ndarray, "{size} {size}"]:
+    """A raw map from 0 to 1 at a film's size."""
+    return to_pixels(torch.from_numpy(heat)[None], size)[0].numpy()
+
+
 def kept(file: Path, make: Callable[[], Any]) -> Any:
     """What a json file of the folder says; where there is none, it is made and written."""
     if not file.exists():

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float32
 from omegaconf import DictConfig
 
@@ -24,10 +23,9 @@ from evax.evaluation.localisation import (
 )
 from evax.evaluation.localisation_card import Boxes, Localisation, localisation
 from evax.evaluation.map_baselines import brightness_map, usual_places
-from evax.explain import to_pixels
 from evax.predict.classifier import FilmClassifier
 from evax.run_explain_films import Case, Films, probabilities
-from evax.run_explain_parts import Mapped
+from evax.run_explain_parts import Mapped, at_size
 
 SCORES = "scores.csv"
 BASELINES = {  # and their titles
@@ -82,7 +80,7 @@ def frame_size(films: Films) -> int:
 
 def pixels(heat: Float32[np.ndarray, "R C"], frame: int) -> Float32[np.ndarray, "S S"]:
     """A raw map from 0 to 1 on the whole film; what the network does not see is 0."""
-    return in_frame(to_pixels(torch.from_numpy(heat)[None], SCORED_SIZE)[0].numpy(), frame)
+    return in_frame(at_size(heat, SCORED_SIZE), frame)
 
 
 def bright(films: Films, case: Case, frame: int) -> Float32[np.ndarray, "S S"]:

@@ -1,6 +1,5 @@
 """What scored masks leave in a folder: masks, numbers by film, a report card with its figures, and results.json."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64, Int, Int64
 from PIL import Image
 
-from evax.data.atomic import write_atomically
+from evax.data.atomic import write_json
 from evax.data.module import PackDataModule
 from evax.evaluation.mask_tables import write_mask_table
 from evax.evaluation.metric import Metric
@@ -51,8 +50,7 @@ def write_mask_card(
     )
     table = folder / PREDICTIONS / TABLE
     write_mask_table(table, found.test, found.rows, data.classes)
-    text = json.dumps(card.to_json() | {"inference": found.inference}, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(folder / CARD, (text + "\n").encode())
+    write_json(folder / CARD, card.to_json() | {"inference": found.inference})
     draw_films(folder, data, found)
     write_score_figures(folder / CARD, table, folder / FIGURES)
     return card, write_result(folder, data, card, about, found.inference)

@@ -89,9 +89,9 @@ def predicted(
     classifier: FilmClassifier, data: PackDataModule, rows: Int[np.ndarray, "R"], columns: Sequence[int]
 ) -> Predicted:
     """Logits of the shared classes for some rows, in float32."""
-    device = next(classifier.parameters()).device
     batches = data.local_loader(data.dataset(rows))
-    logits = [classifier(classifier.images(batch["image"].to(device))).float().cpu().numpy() for batch in batches]
+    squares = (batch["image"].to(classifier.device) for batch in batches)
+    logits = [classifier(classifier.images(each)).float().cpu().numpy() for each in squares]
     return Predicted(labelled(data, rows), np.concatenate(logits)[:, list(columns)])
 
 

@@ -28,7 +28,7 @@ from evax.evaluation.segmentation_card import Segmented, ThresholdFrom
 from evax.evaluation.segmenting import Inference, Model, fit_to, foreground
 from evax.predict.mask_folder import MASKS, save_mask
 from evax.run_card import PREDICTIONS, Scored
-from evax.run_classify import DRAWS, best_task, scored, write_training_films
+from evax.run_classify import DRAWS, best_task, precision_of, scored, tell_films
 from evax.run_evaluate import RESULT
 from evax.run_mask_card import Findings, write_mask_card
 from evax.tasks.segmentation import Segmenter
@@ -51,13 +51,9 @@ def score_segmenter(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     """Write masks and numbers by film, report card, figures and results.json of a segmenter's best checkpoint."""
     data: PackDataModule = instantiate(cfg.data)
     task = cast("Segmenter", best_task(cfg, data, run_dir))
-    is_bf16 = cfg.trainer.precision == "bf16-mixed"
-    precision = torch.autocast(task.device.type, dtype=torch.bfloat16) if is_bf16 else nullcontext()
-    setting = Setting(precision=precision, seed=cfg.seed)
+    setting = Setting(precision=precision_of(cfg, task), seed=cfg.seed)
     scores = score_films(task.logits, data, run_dir, scored(cfg, data), setting)
-    write_training_films(data, run_dir)
-    if data.select_on == "test":
-        log.info("protocol=official: the best checkpoint was chosen on the test films, as the published code does")
+    tell_films(data, run_dir)
     return scores
 
 
@@ -65,9 +61,8 @@ def score_films(model: Model, data: PackDataModule, folder: Path, about: Scored,
     """Score the test films of `data`, and write everything about them into `folder`."""
     applied = setting.inference.applied(model, data.image_size)
     rows = data.rows("test")
-    has_val = data.holds("val") and "val" not in data.fit_on  # films that trained choose no threshold
     with torch.inference_mode(), setting.precision:
-        val_curve = curves(applied, data, data.rows("val"), setting.inference) if has_val else None
+        val_curve = curves(applied, data, data.rows("val"), setting.inference) if data.has_val_apart else None
         thresholds, chosen_by = chosen_thresholds(about.protocol, len(data.classes), val_curve, setting.known)
         test = counted(applied, data, rows, thresholds, setting.inference, folder / PREDICTIONS / MASKS)
     found = Findings(rows, test, val_curve, thresholds, chosen_by, str(setting.inference))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from composing import composed
+from composing import BRIEF, composed
 
 from evax.config import ConfigError
 from evax.data.film import Box
@@ -27,9 +27,7 @@ FEW = ("methods=[grad_cam,attention]", "num_checked=2", "num_figures=1", "draws=
 @pytest.fixture(scope="module")
 def run(probe_pack, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "run"
-    small = ("image_size=32", "batch_size=16", "trainer.accelerator=cpu", "trainer.precision=32-true")
-    short = ("trainer.max_epochs=1", "optim.warmup_epochs=0.0", "data.fit_on=[train]")
-    train(composed("experiment=demo_finetune", f"data.pack={probe_pack}", *small, *short), run_dir)
+    train(composed("experiment=demo_finetune", f"data.pack={probe_pack}", *BRIEF), run_dir)
     return run_dir
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from composing import composed
+from composing import BRIEF, composed
 
 from evax.config import ConfigError
 from evax.data.leakage import LeakageError
@@ -21,9 +21,7 @@ from evax.run_score import chosen_under, score_classifier, shared_classes
 @pytest.fixture(scope="module")
 def run(probe_pack, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "run"
-    small = ("image_size=32", "batch_size=16", "trainer.accelerator=cpu", "trainer.precision=32-true")
-    short = ("trainer.max_epochs=1", "optim.warmup_epochs=0.0", "data.fit_on=[train]")
-    train(composed("experiment=demo_finetune", f"data.pack={probe_pack}", *small, *short), run_dir)
+    train(composed("experiment=demo_finetune", f"data.pack={probe_pack}", *BRIEF), run_dir)
     follow(run_dir)
     return run_dir
 

@@ -1,10 +1,12 @@
 """Files that exist either whole or not at all, also after a kill or a power cut, and their digests."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -29,6 +31,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a whole file at once."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain types as a whole JSON file, indented by one space; ValueError for NaN, which JSON does not have."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, (text + "\n").encode())
 
 
 def sha256_of(path: Path) -> str:

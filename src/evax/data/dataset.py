@@ -111,7 +111,7 @@ class PackDataset(Dataset[Sample]):
 
     def _pair(self, epoch: int, row: int) -> Pair:
         assert self.masks is not None
-        pair = Pair(self.pack.film(row), self.masks(self.pack.mask(self.masks.name, row)))
+        pair = Pair(self.pack.film(row), self.masks.of_film(self.pack, row))
         if self.augment is None:
             return Pair(resize(pair.image, self.size), resize_mask(pair.mask, self.size))
         assert isinstance(self.augment, PairedAugment)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, cast, get_args
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from PIL import Image
 
 from evax.data.film import Pixels
@@ -73,6 +73,12 @@ def view_of(manifest: Manifest, image_size: int, resize_to: int | None) -> FilmV
     """How a film that is in no pack comes to look as those of a pack do, whose frames may differ in a union."""
     fit = cast("Fit", manifest.fit if manifest.fit in get_args(Fit) else "stretch")
     return FilmView(image_size, resize_to, frame=manifest.size, fit=fit)
+
+
+def check_grey(film: Shaped[np.ndarray, "..."]) -> None:
+    """Refuse what is no grey film of 0 black to 255 white."""
+    if film.ndim != 2 or film.dtype != np.uint8:
+        raise ValueError(f"a film is (H, W) of uint8, not {film.shape} of {film.dtype}; evax.read_grey reads files")
 
 
 def with_short_side(film: UInt8[np.ndarray, "H W"], pixels: int) -> UInt8[np.ndarray, "H2 W2"]:

@@ -67,6 +67,10 @@ class MaskPolicy:
         """Stored values to 0 for background and k + 1 for the k-th class."""
         return cv2.LUT(stored, self._table)
 
+    def of_film(self, pack: Pack, row: int) -> UInt8[np.ndarray, "H W"]:
+        """The classes of a film's pixels, at the size of the pack."""
+        return self(pack.mask(self.name, row))
+
     @cached_property
     def _table(self) -> UInt8[np.ndarray, "256"]:
         """The class of each stored value."""

@@ -129,6 +129,11 @@ class PackDataModule(LightningDataModule):
         """Whether any film of the pack is in a split."""
         return bool(self.pack.is_in(self.split, (split,)).any())
 
+    @property
+    def has_val_apart(self) -> bool:
+        """Whether there are val films that did not train, so that they may choose thresholds."""
+        return self.holds("val") and "val" not in self.fit_on
+
     def _apart(self, rows: Int[np.ndarray, "R"], near_duplicates: NearDuplicates) -> Int[np.ndarray, "R2"]:
         """Training rows without the families of films that look like one of another split, if those are to go."""
         if near_duplicates == "report":
@@ -193,7 +198,7 @@ class PackDataModule(LightningDataModule):
     def mask_of(self, row: int) -> UInt8[np.ndarray, "H W"]:
         """What a film's pixels show, as the pack has them: 0 background, k + 1 the k-th class."""
         assert self.masks is not None
-        return self.masks(self.pack.mask(self.masks.name, row))
+        return self.masks.of_film(self.pack, row)
 
     def _all_targets(self, *, for_training: bool) -> Targets:
         every = np.arange(len(self.pack))

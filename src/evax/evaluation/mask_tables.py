@@ -13,6 +13,7 @@ from evax.evaluation.patient_draws import group_by_patient, resample
 from evax.evaluation.predictions import ids_digest
 from evax.evaluation.segmentation import dice, jaccard
 from evax.evaluation.segmentation_card import Segmented
+from evax.evaluation.segmentation_scores import per_patient
 
 COUNTS = ("tp", "fp", "fn", "tn")
 
@@ -84,12 +85,9 @@ def compare_masks(
 ) -> Comparison:
     """Pooled Dice of two methods, each the mean over its runs, on the same resamples of patients."""
     patients = group_by_patient(patient_ids)
-    tables = []
-    for each in (counts, rival_counts):
-        table = np.zeros((len(each), len(patients.names), *each.shape[2:]))
-        for run, films in zip(table, each, strict=True):
-            np.add.at(run, patients.of_film, films)
-        tables.append(table)
+    tables = [
+        np.stack([per_patient(films.astype(np.float64), patients) for films in each]) for each in (counts, rival_counts)
+    ]
 
     def differences(drawn: Float[np.ndarray, "P D"]) -> Float[np.ndarray, "D K"]:
         first, second = (dice(np.einsum("pd,rpkc->rdkc", drawn, table)).mean(0) for table in tables)

@@ -74,21 +74,22 @@ def run(options: argparse.Namespace) -> None:
     from evax.checkpoints.segmenters import is_segmenter
     from evax.checkpoints.weight_files import read_content
     from evax.predict.folder import default_workers, predict_folder
-    from evax.predict.loading import load_classifier, load_segmenter
+    from evax.predict.loading import classifier_in, segmenter_in
     from evax.predict.mask_folder import segment_folder
 
-    chosen: dict[str, Any] = {"key": options.key, "backbone": options.backbone, "image_size": options.size}
+    chosen: dict[str, Any] = {"backbone": options.backbone, "image_size": options.size}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         workers = default_workers() if options.workers is None else options.workers
         how: dict[str, Any] = {"batch_size": options.batch_size, "workers": workers, "progress": progress}
-        if is_segmenter(read_content(options.weights, key=options.key)):
-            segmenter = with_threshold(load_segmenter(options.weights, **chosen), options.threshold).to(device)
+        content = read_content(options.weights, key=options.key)
+        if is_segmenter(content):
+            segmenter = with_threshold(segmenter_in(content, **chosen), options.threshold).to(device)
             counts = segment_folder(segmenter, options.images, options.output, **how)
         elif options.threshold is not None:
             raise WeightsError(f"--threshold {options.threshold:g}: is for masks, and {options.weights} classifies")
         else:
-            classifier = load_classifier(options.weights, **chosen).to(device)
+            classifier = classifier_in(content, **chosen).to(device)
             counts = predict_folder(classifier, options.images, options.output, **how)
     log.info("%d films read, %d files refused; written to %s", counts.films, counts.refused, options.output)
     if not counts.films:

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from evax.backbones.preprocessing import normalisation_of
-from evax.data.film_view import FilmView
+from evax.data.film_view import FilmView, check_grey
 from evax.data.pixels import normalise, to_unit
 
 
@@ -36,10 +36,15 @@ class FilmClassifier(nn.Module):
         self.classes, self.view, self.is_exclusive = classes, view, is_exclusive
         self.eval()
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        found: torch.device = next(self.parameters()).device
+        return found
+
     def preprocess(self, film: UInt8[np.ndarray, "H W"]) -> Float[Tensor, "3 S S"]:
         """A grey film, 0 black to 255 white, as one image for `forward`; `evax.read_grey` reads one from a file."""
-        if film.ndim != 2 or film.dtype != np.uint8:
-            raise ValueError(f"a film is (H, W) of uint8, not {film.shape} of {film.dtype}; evax.read_grey reads files")
+        check_grey(film)
         return self.images(torch.from_numpy(self.view(film))[None, None])[0]
 
     def images(self, squares: UInt8[Tensor, "B 1 S S"]) -> Float[Tensor, "B 3 S S"]:

@@ -57,10 +57,9 @@ def read_squares(
     classifier: FilmClassifier, squares: UInt8[np.ndarray, "N 1 S S"], batch_size: int
 ) -> tuple[Float32[np.ndarray, "N C"], Float32[np.ndarray, "N D"]]:
     """Probabilities and embeddings of what the classifier's view made of films, on the classifier's device."""
-    device = next(classifier.parameters()).device
     probabilities, embeddings = [], []
     for start in range(0, len(squares), batch_size):
-        batch = torch.from_numpy(squares[start : start + batch_size]).to(device)
+        batch = torch.from_numpy(squares[start : start + batch_size]).to(classifier.device)
         reading = classifier.read(classifier.images(batch))
         probabilities.append(classifier.odds(reading.logits).cpu().numpy())
         embeddings.append(reading.embeddings.cpu().numpy())

@@ -33,7 +33,11 @@ def load_classifier(
     the file tells it (`evax.create_backbone`). `image_size` (pixels) is in place of the one
     that it was trained at. Raises WeightsError for a file without classes, such as of pre-training.
     """
-    content = read_content(path, key=key)
+    return classifier_in(read_content(path, key=key), backbone=backbone, image_size=image_size)
+
+
+def classifier_in(content: Content, *, backbone: str | None = None, image_size: int | None = None) -> FilmClassifier:
+    """`load_classifier` of a file that has been read."""
     weights = under_timm_names(content)
     described = describe_classifier(content, weights)
     view = view_at(described.view, image_size)
@@ -50,7 +54,11 @@ def load_segmenter(
     Its thresholds are those that were chosen when the run was scored (`evax.predict.thresholds`). Raises WeightsError
     for a file without classes of pixels.
     """
-    content = read_content(path, key=key)
+    return segmenter_in(read_content(path, key=key), backbone=backbone, image_size=image_size)
+
+
+def segmenter_in(content: Content, *, backbone: str | None = None, image_size: int | None = None) -> FilmSegmenter:
+    """`load_segmenter` of a file that has been read."""
     weights = under_timm_names(content)
     described = describe_segmenter(content, weights)
     view, facts = view_at(described.view, image_size), described.facts

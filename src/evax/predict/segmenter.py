@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from evax.backbones.inner_maps import inner_maps
 from evax.backbones.preprocessing import normalisation_of
-from evax.data.film_view import Extent, FilmView
+from evax.data.film_view import Extent, FilmView, check_grey
 from evax.data.pixels import normalise, to_unit
 from evax.evaluation.segmentation import MIDDLE, decide
 from evax.evaluation.segmenting import fit_to, foreground
@@ -58,8 +58,7 @@ class FilmSegmenter(nn.Module):
     @torch.inference_mode()
     def segment(self, film: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
         """The mask of a grey film, 0 black to 255 white: 0 background, k + 1 the k-th class."""
-        if film.ndim != 2 or film.dtype != np.uint8:
-            raise ValueError(f"a film is (H, W) of uint8, not {film.shape} of {film.dtype}; evax.read_grey reads files")
+        check_grey(film)
         logits = self.logits(torch.from_numpy(self.view(film))[None, None])
         return self.mask_of(logits[0], (film.shape[0], film.shape[1]))
 

@@ -1,7 +1,7 @@
 """What every task shares: one backbone, a rate per step, and randomness that is keyed by the step."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -22,6 +22,13 @@ from evax.data.pixels import normalise, to_unit
 from evax.optim.recipe import Recipe, Schedule
 
 log = logging.getLogger(__name__)
+
+
+def check_known(**choices: tuple[str, Collection[str]]) -> None:
+    """Refuse a setting of the model that is none of those known: its key, with its value and the known ones."""
+    for key, (value, known) in choices.items():
+        if value not in known:
+            raise ValueError(f"model.{key}={value} is not known; choose {' or '.join(known)}")
 
 
 class Task(LightningModule):

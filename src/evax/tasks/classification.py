@@ -17,7 +17,7 @@ from evax.evaluation.auroc import auroc_per_class, macro
 from evax.heads.classifier import AttentiveClassifier, LinearClassifier
 from evax.losses.classification import binary_loss, exclusive_loss
 from evax.optim.recipe import Recipe
-from evax.tasks.base import Task
+from evax.tasks.base import Task, check_known
 from evax.tasks.gathering import each_film_once
 
 Loss = Literal["binary", "exclusive"]
@@ -58,13 +58,7 @@ class Classifier(Task):
         lora: LoRA | None = None,
     ) -> None:
         super().__init__(backbone, optim, seed)
-        for key, value, known in (
-            ("loss", loss, LOSSES),
-            ("head", head, ("linear", "attentive")),
-            ("fc_norm", fc_norm, ("fresh", "weights")),
-        ):
-            if value not in known:
-                raise ValueError(f"model.{key}={value} is not known; choose {' or '.join(known)}")
+        check_known(loss=(loss, LOSSES), head=(head, ("linear", "attentive")), fc_norm=(fc_norm, ("fresh", "weights")))
         if head == "attentive" and not hasattr(backbone, "forward_tokens"):
             raise ValueError("model.head=attentive reads patch tokens, which this backbone does not give; use linear")
         if not 0 <= dropout < 1 or (dropout and head == "attentive"):

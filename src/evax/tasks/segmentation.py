@@ -21,7 +21,7 @@ from evax.heads.unet import CHANNELS, UNetHead
 from evax.heads.upernet import UPerHead
 from evax.losses.segmentation import bce_loss, ce_loss, dice_loss, jaccard_loss
 from evax.optim.recipe import Recipe
-from evax.tasks.base import Task
+from evax.tasks.base import Task, check_known
 from evax.tasks.gathering import each_film_once
 
 Decoder = Literal["upernet", "unet"]
@@ -61,13 +61,7 @@ class Segmenter(Task):
         norm_features: bool = False,
     ) -> None:
         super().__init__(backbone, optim, seed)
-        for key, value, known in (
-            ("decoder", decoder, get_args(Decoder)),
-            ("taps", taps, get_args(Taps)),
-            ("loss", loss, LOSSES),
-        ):
-            if value not in known:
-                raise ValueError(f"model.{key}={value} is not known; choose {' or '.join(known)}")
+        check_known(decoder=(decoder, get_args(Decoder)), taps=(taps, get_args(Taps)), loss=(loss, LOSSES))
         check_loss(loss, classes)
         check_decoder(decoder, self.backbone)
         if not 0 <= dropout < 1:

@@ -69,8 +69,7 @@ class LungSource(MaskedSource):
 
     def fingerprint(self) -> str:
         """The sha256 of all masks."""
-        names = [str(path) for _, _, masks in self._folders() for path in shown(masks, (".png",))]
-        return digest_of(self.raw_dir, [str(Path(name).relative_to(self.raw_dir)) for name in names])
+        return digest_of(self.raw_dir, [path for *_, masks in self._folders() for path in shown(masks, (".png",))])
 
     def _folders(self) -> Iterator[tuple[str, Path, Path]]:
         """The folders of films and of masks of Train and Test."""

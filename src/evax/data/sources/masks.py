@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
@@ -60,7 +61,7 @@ class MaskFolderSource(MaskedSource):
     @property
     def drawn(self) -> Mapping[str, tuple[str, ...]]:
         """What no list tells."""
-        lists = self._lists()
+        lists = self._lists
         if "val" in lists:
             return {}
         return {"clean": ("train", "val") if lists else ("train", "val", "test")}
@@ -69,14 +70,14 @@ class MaskFolderSource(MaskedSource):
     def provenance(self) -> dict[str, str]:
         """The lists, and how patients were told."""
         patients = "each film is one" if self.patient is None else f"{self.patient} in a film's name"
-        return (told_of(self._lists()) or {"splits": "drawn by patient"}) | {"patients": patients}
+        return (told_of(self._lists) or {"splits": "drawn by patient"}) | {"patients": patients}
 
     def films(self) -> tuple[list[Film], list[Refusal]]:
         """The films by name, and the films and masks that are alone."""
         refusals: list[Refusal] = []
-        members = read_members(self._lists(), refusals)
+        members = read_members(self._lists, refusals)
         films = []
-        folders = self._folders()
+        folders = self._folders
         paths = shown(self.raw_dir / IMAGES, FILMS)
         for path in paths:
             missing = [folder for folder in folders if not self._mask(folder, path).is_file()]
@@ -92,14 +93,15 @@ class MaskFolderSource(MaskedSource):
     def masks_of(self, film: Film, height: int, width: int) -> Mapping[str, UInt8[np.ndarray, "H W"]]:
         """The masks of all folders; one without anything on it is no fault."""
         assert film.path is not None
-        return {folder: read_mask(self._mask(folder, film.path)) for folder in self._folders()}
+        return {folder: read_mask(self._mask(folder, film.path)) for folder in self._folders}
 
     def fingerprint(self) -> str:
         """The sha256 of the lists and masks, and the settings."""
-        lists = [path.name for path in self._lists().values()]
-        masks = [f"{folder}/{path.name}" for folder in self._folders() for path in shown(self.raw_dir / folder, FILMS)]
-        return digest_of(self.raw_dir, [*lists, *masks], f"{self.masks} {self.patient} {self.splits} {self.val_share}")
+        masks = [path for folder in self._folders for path in shown(self.raw_dir / folder, FILMS)]
+        settings = f"{self.masks} {self.patient} {self.splits} {self.val_share}"
+        return digest_of(self.raw_dir, [*self._lists.values(), *masks], settings)
 
+    @cached_property
     def _lists(self) -> dict[str, Path]:
         """The lists that are read."""
         return listed(self.raw_dir) if self.splits == "lists" else {}
@@ -107,6 +109,7 @@ class MaskFolderSource(MaskedSource):
     def _mask(self, folder: str, film: Path) -> Path:
         return self.raw_dir / folder / f"{film.stem}.png"
 
+    @cached_property
     def _folders(self) -> tuple[str, ...]:
         """The names of the masks, in order."""
         if not (self.raw_dir / IMAGES).is_dir():

@@ -108,9 +108,9 @@ class RsnaSource(MaskedSource):
     def fingerprint(self) -> str:
         """The sha256 of the tables and lists, and the settings."""
         self._check_layout()
-        names = [str(path.relative_to(self.raw_dir)) for path in listed(self.raw_dir / LISTS).values()]
-        names += [MAPPING] if self.identity == "nih" else []
-        return digest_of(self.raw_dir, [TABLE, *names], f"{self.chosen} {self.identity}")
+        mapping = [MAPPING] if self.identity == "nih" else []
+        files: list[str | Path] = [TABLE, *listed(self.raw_dir / LISTS).values(), *mapping]
+        return digest_of(self.raw_dir, files, f"{self.chosen} {self.identity}")
 
     def _check_layout(self) -> None:
         names = [name for name in (TABLE, IMAGES) if not (self.raw_dir / name).exists()]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
@@ -73,9 +74,9 @@ class ShenzhenSource(MaskedSource):
 
     def films(self) -> tuple[list[Film], list[Refusal]]:
         """The abnormal films by name, and the films and masks that are alone."""
-        images, _ = self._folders()
+        images, _ = self._folders
         refusals: list[Refusal] = []
-        masks = self._masks()
+        masks = self._masks
         paths = {path.stem: path for path in shown(images, (".png",)) if ABNORMAL.fullmatch(path.stem)}
         wanted = [name for name in paths if name in masks or self.unmarked == "empty"]
         refusals += [Refusal(name, "no_mask", "a film without a mask") for name in paths if name not in wanted]
@@ -89,8 +90,7 @@ class ShenzhenSource(MaskedSource):
     def masks_of(self, film: Film, height: int, width: int) -> Mapping[str, UInt8[np.ndarray, "H W"]]:
         """The union of all instances."""
         union = np.zeros((height, width), np.uint8)
-        _, folder = self._folders()
-        paths = sorted(folder.glob(f"{film.image_id}*.png"))
+        paths = self._masks.get(film.image_id, [])
         for path in paths:
             mask = binary(read_mask(path))
             if mask.shape != union.shape:
@@ -102,17 +102,18 @@ class ShenzhenSource(MaskedSource):
 
     def fingerprint(self) -> str:
         """The sha256 of the masks and lists, and the setting."""
-        masks = [path for parts in self._masks().values() for path in parts]
-        paths = [*listed(self.raw_dir / LISTS).values(), *masks]
-        return digest_of(self.raw_dir, [str(path.relative_to(self.raw_dir)) for path in paths], self.unmarked)
+        masks = [path for parts in self._masks.values() for path in parts]
+        return digest_of(self.raw_dir, [*listed(self.raw_dir / LISTS).values(), *masks], self.unmarked)
 
+    @cached_property
     def _masks(self) -> dict[str, list[Path]]:
         """The masks of each film by the beginning of their names; only those of abnormal films are lesions."""
         masks: dict[str, list[Path]] = {}
-        for path in shown(self._folders()[1], (".png",)):
+        for path in shown(self._folders[1], (".png",)):
             masks.setdefault(path.name[:ID_LENGTH], []).append(path)
         return masks
 
+    @cached_property
     def _folders(self) -> tuple[Path, Path]:
         """The folders of the films and of the masks."""
         found = [

@@ -107,8 +107,7 @@ class SiimSource(MaskedSource):
 
     def fingerprint(self) -> str:
         """The sha256 of the table and lists, and the choice of films."""
-        names = [str(path.relative_to(self.raw_dir)) for path in listed(self.raw_dir / LISTS).values()]
-        return digest_of(self.raw_dir, [self._table().name, *names], self.chosen)
+        return digest_of(self.raw_dir, [self._table(), *listed(self.raw_dir / LISTS).values()], self.chosen)
 
     def _table(self) -> Path:
         found = [self.raw_dir / name for name in TABLES if (self.raw_dir / name).is_file()]

@@ -62,11 +62,12 @@ def years(age: str) -> float:
     return found if found <= MAX_AGE else math.nan
 
 
-def digest_of(folder: Path, names: Iterable[str], settings: str = "") -> str:
-    """The sha256 of tables and settings."""
+def digest_of(folder: Path, files: Iterable[str | Path], settings: str = "") -> str:
+    """The sha256 of files, by their names or as paths below the folder, and of settings."""
     digest = hashlib.sha256(settings.encode())
-    for name in names:
-        content = (folder / name).read_bytes()
+    for file in files:
+        name = file.relative_to(folder).as_posix() if isinstance(file, Path) else file
+        content = (folder / file).read_bytes()
         digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 
