@@ -13,7 +13,7 @@ register_schemas()
 def main(cfg: DictConfig) -> float:
     """Map films, score the maps, draw them, and return the first method's share of peaks inside a box."""
     with clear_errors():
-        from evax.run_explain import explain
+        from evax.commands.explain.command import explain
 
         job = HydraConfig.get()
         return explain(cfg, job.runtime.output_dir, job.overrides.task).get("test/pointing", float("nan"))

@@ -12,7 +12,7 @@ register_schemas()
 def main(cfg: DictConfig) -> None:
     """Validate an official download and write its pack."""
     with clear_errors():
-        from evax.run_prepare import prepare
+        from evax.commands.prepare import prepare
 
         prepare(cfg)
 

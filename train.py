@@ -3,7 +3,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from evax.config import clear_errors, entry_point, register_schemas, started_by_parent
+from evax.commands.train.command import command, started_by_parent
+from evax.config import clear_errors, entry_point, register_schemas
 
 register_schemas()
 
@@ -12,8 +13,6 @@ register_schemas()
 def main(cfg: DictConfig) -> float | None:
     """Train in Hydra's run directory; returns the monitored metric for sweepers."""
     with clear_errors():
-        from evax.run_command import command
-
         return command(cfg)
     return None
 

@@ -10,7 +10,10 @@ PACKAGE = Path(__file__).parents[1] / "src" / "evax"
 TREES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 
 LAYERS = (
-    {"run"},  # run*.py, with config beside it
+    {"commands"},
+    {"predict"},
+    {"runs"},
+    {"config"},
     {"tasks", "callbacks"},
     {"explain", "evaluation"},
     {"backbones", "tokenizers", "masking", "heads", "losses", "optim", "checkpoints"},
@@ -23,9 +26,9 @@ SIDEWAYS = {
     "tokenizers": ("evax.backbones", "evax.checkpoints.weights", "evax.checkpoints.resize"),
 }
 HOMES = {  # a library, and the only places that know it
-    "lightning": ("run", "tasks/", "callbacks/", "data/module.py"),
-    "hydra": ("run", "config.py"),
-    "omegaconf": ("run", "config.py"),
+    "lightning": ("commands/", "runs/", "tasks/", "callbacks/", "data/module.py"),
+    "hydra": ("commands/", "config.py"),
+    "omegaconf": ("commands/", "runs/", "config.py"),
 }
 DATA_WITH_TORCH = ("data/dataset.py", "data/module.py", "data/pixels.py", "data/randaugment.py", "data/sampler.py")
 FORBIDDEN_NAMES = {"estimated_stepping_batches", "set_random_seed"}
@@ -35,12 +38,11 @@ MAX_LINES = 60
 def unit(name: str) -> str:
     """The part of evax that a file or module belongs to: "data" of data/pack.py and evax.data.pack.
 
-    `__main__` is an entry point, and belongs to "run"; so is `predict`, the command of whoever has films.
+    `__main__` is an entry point, and belongs to "commands".
     """
     if name.endswith("__main__.py"):
-        return "run"
-    part = name.removeprefix("evax.").replace("/", ".").removesuffix(".py").partition(".")[0]
-    return "run" if part.startswith("run") or part in ("config", "predict") else part
+        return "commands"
+    return name.removeprefix("evax.").replace("/", ".").removesuffix(".py").partition(".")[0]
 
 
 def layer(part: str) -> int:
@@ -68,7 +70,7 @@ def may_import(file: str, name: str) -> bool:
     if own == other or own == "__init__":
         return True
     if "report" in (own, other):
-        return own == "run"
+        return own in ("commands", "runs")
     return layer(own) < layer(other) or f"{name}.".startswith(tuple(f"{each}." for each in SIDEWAYS.get(own, ())))
 
 
@@ -94,7 +96,10 @@ def test_every_part_has_a_layer():
 
 def test_imports_point_down():
     bad = [f"{file} imports {name}" for file in TREES for name in inner_imports(file) if not may_import(file, name)]
-    none(bad, "imports point down only: run > tasks, callbacks > explain, evaluation > models > data")
+    none(
+        bad,
+        "imports point down only: commands > predict > runs > tasks, callbacks > explain, evaluation > models > data",
+    )
 
 
 def test_packages_form_no_cycle():

@@ -14,7 +14,7 @@ from dataclasses import field, make_dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -298,21 +298,6 @@ def announced(cfg: DictConfig, run_dir: Path) -> Iterator[None]:
     finally:  # Lightning leaves rank and port behind, and the next job of a sweep would take them for its own
         for name in set(os.environ) - set(before):
             del os.environ[name]
-
-
-def started_by_parent() -> Callable[[], Any] | None:
-    """The work of a rank that another process started, which must not compose a configuration of its own."""
-    if RUN_DIR_VARIABLE not in os.environ:
-        return None
-    run_dir = Path(os.environ[RUN_DIR_VARIABLE])
-    cfg = cast("DictConfig", OmegaConf.create(os.environ[RUN_CONFIG_VARIABLE]))
-
-    def join() -> None:
-        from evax.run import fit
-
-        fit(cfg, run_dir)
-
-    return join
 
 
 def save_config(cfg: DictConfig, path: Path) -> None:

@@ -10,10 +10,10 @@ from tiny import tiny_data, tiny_trainer
 from evax.backbones.drop_path import GlobalDropPath
 from evax.backbones.foreign import is_cnn
 from evax.checkpoints.published import PUBLISHED
+from evax.commands.evaluate.baselines import entries
 from evax.config import instantiate
 from evax.data.labels import LabelPolicy
 from evax.report.baselines import read_baselines
-from evax.run_baselines import entries
 
 ROWS = {row.backbone: row for row in read_baselines()}
 RIVALS = [name for name in ROWS if not name.startswith("eva_x")]

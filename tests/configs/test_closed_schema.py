@@ -12,8 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 import evax
 from evax.checkpoints.weight_files import CONFIG
+from evax.commands.train.start import train
 from evax.config import PREPARE_KEYS, TRAIN_KEYS, ConfigError, check_config, explain, instantiate, locate
-from evax.run import train
 
 MISSPELT = {
     "backbone.drop_pth": "drop_path",
@@ -181,7 +181,7 @@ def attacks(tmp_path, marker) -> dict[str, dict]:
         "os.system": {"command": touch},
         "evax.config.os.system": {"command": touch},
         "lightning.pytorch.callbacks.os.system": {"command": touch},
-        "evax.run.os.system": {"command": touch},
+        "evax.commands.train.fit.os.system": {"command": touch},
         "torch.load": {"f": str(pickled), "weights_only": False},
         "torch.utils.data.dataset.torch.load": {"f": str(pickled), "weights_only": False},
         "numpy.load": {"file": str(pickled), "allow_pickle": True},
@@ -197,7 +197,7 @@ TARGETS = [
     "os.system",
     "evax.config.os.system",
     "lightning.pytorch.callbacks.os.system",
-    "evax.run.os.system",
+    "evax.commands.train.fit.os.system",
     "torch.load",
     "torch.utils.data.dataset.torch.load",
     "numpy.load",

@@ -12,8 +12,8 @@ from evax.backbones import create_backbone
 from evax.checkpoints.files import read_checkpoint
 from evax.checkpoints.resize import resize_position_table
 from evax.checkpoints.weights import export_weights
+from evax.commands.train.start import train
 from evax.config import PREPARE_KEYS, TRAIN_KEYS, ConfigError, check_config
-from evax.run import train
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 CHOICES = {

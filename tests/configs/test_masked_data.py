@@ -5,7 +5,7 @@ from composing import composed
 from omegaconf import OmegaConf
 
 from evax.config import PREPARE_KEYS, TRAIN_KEYS, check_config, instantiate
-from evax.run_settings import settle_protocol
+from evax.runs.settings import settle_protocol
 
 MASKED = ("lung", "masks", "siim", "rsna", "shenzhen")
 

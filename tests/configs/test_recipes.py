@@ -4,7 +4,7 @@ import pytest
 from composing import composed
 
 from evax.config import TRAIN_KEYS, check_config
-from evax.run_settings import check_protocol, check_trainer, settled
+from evax.runs.settings import check_protocol, check_trainer, settled
 
 # Paper: every set at 224 pixels, "drop-out 0.2", 30 epochs on ChestX-ray14 and 10 on the others.
 EPOCHS = {

@@ -3,11 +3,11 @@
 import pytest
 from composing import CONF, composed
 
+from evax.commands.train.start import train
 from evax.config import TRAIN_KEYS, ConfigError, check_config, instantiate
 from evax.data.prepare import prepare
 from evax.data.sources.phantom import PhantomSource
-from evax.run import train
-from evax.run_settings import check_protocol, is_segmenter, settled
+from evax.runs.settings import check_protocol, is_segmenter, settled
 
 SETS = ("lung", "siim", "rsna", "shenzhen")
 CODE = {"lung": (10, 4), "siim": (50, 8), "rsna": (10, 4), "shenzhen": (50, 8)}  # epochs and batch of the scripts

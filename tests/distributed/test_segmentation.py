@@ -13,11 +13,11 @@ import pytest
 import torch
 from training_runs import EXACT, command, final_state, finish, relative_distance, start, stop_at, without_averages
 
+from evax.commands.evaluate.best_classifier import best_task
 from evax.config import instantiate
 from evax.data.masks import MaskPolicy
 from evax.data.pack import Pack
-from evax.run_classify import best_task
-from evax.run_features import read_run
+from evax.runs.subject import read_run
 
 pytestmark = pytest.mark.slow
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from composing import composed
 
+from evax.commands.evaluate.probe import evaluate
+from evax.commands.train.follow import follow
+from evax.commands.train.start import train
 from evax.data.prepare import prepare
 from evax.data.sources.phantom import PhantomSource
-from evax.run import train
-from evax.run_evaluate import evaluate
-from evax.run_follow import follow
 
 pytestmark = pytest.mark.slow  # two fine-tunings of some minutes
 

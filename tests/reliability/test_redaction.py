@@ -7,8 +7,8 @@ import pytest
 from composing import composed
 from named_phantoms import SECRET, NamedPhantoms
 
+from evax.commands.train.start import train
 from evax.data.prepare import prepare
-from evax.run import train
 
 
 def test_a_planted_name_stays_in_the_pack(

@@ -29,8 +29,8 @@ def segmented_run(pack_folder, tmp_path_factory) -> Path:
     """A scored run that has segmented the lungs of phantoms for an epoch, seen at 32 pixels."""
     from composing import composed
 
-    from evax.run import train
-    from evax.run_follow import follow
+    from evax.commands.train.follow import follow
+    from evax.commands.train.start import train
 
     run_dir = tmp_path_factory.mktemp("segmented") / "run"
     small = ["image_size=32", "batch_size=8", "trainer.max_epochs=1", "model.channels=16", "data.fraction=1.0"]

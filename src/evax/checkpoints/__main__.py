@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def read_file(options: argparse.Namespace) -> None:
     """The commands that need torch, which takes seconds to import."""
-    from evax.run_weights import export_file, inspect_file
+    from evax.runs.weights import export_file, inspect_file
 
     if options.command == "inspect":
         inspect_file(options.source, options.backbone, options.key)

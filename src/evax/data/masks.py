@@ -20,7 +20,7 @@ class MaskPolicy:
 
     With `bits` the numbers are of bits instead (0..7), as in the phantom's `lesions`, where findings may overlap; the
     first class that a pixel has is then its class. Other values are background. Where no `mask` is named, `usual` is
-    read, and under protocol=official the `published` one, which has a fault (`evax.run_settings.settle_mask`).
+    read, and under protocol=official the `published` one, which has a fault (`evax.runs.settings.settle_mask`).
     """
 
     mask: str | None

@@ -9,14 +9,14 @@ from evax.backbones.preprocessing import normalise_as
 from evax.checkpoints.classifiers import Described, describe_classifier
 from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.segmenters import describe_segmenter
+from evax.checkpoints.thresholds import thresholds_of
 from evax.checkpoints.weight_files import Content, Weights, read_content, under_timm_names
 from evax.checkpoints.weights import fill
 from evax.data.film_view import FilmView
 from evax.heads import AttentiveClassifier, LinearClassifier
 from evax.predict.classifier import FilmClassifier
 from evax.predict.segmenter import FilmSegmenter
-from evax.predict.thresholds import thresholds_of
-from evax.run_weights import backbone_name, create, recorded_architecture
+from evax.runs.weights import backbone_name, create, recorded_architecture
 from evax.tasks.segmentation import build_head as build_decoder
 
 log = logging.getLogger(__name__)
@@ -51,8 +51,8 @@ def load_segmenter(
 ) -> FilmSegmenter:
     """The segmenter of a segmentation run, its checkpoint or our export; arguments are those of `load_classifier`.
 
-    Its thresholds are those that were chosen when the run was scored (`evax.predict.thresholds`). Raises WeightsError
-    for a file without classes of pixels.
+    Its thresholds are those that were chosen when the run was scored (`evax.checkpoints.thresholds`). Raises
+    WeightsError for a file without classes of pixels.
     """
     return segmenter_in(read_content(path, key=key), backbone=backbone, image_size=image_size)
 

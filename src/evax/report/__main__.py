@@ -74,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def compare_baselines(options: argparse.Namespace) -> str:
     """Read the runs before the backbones are counted, which takes half a minute and torch."""
+    from evax.commands.evaluate.baselines import measured
     from evax.config import ConfigError
-    from evax.run_baselines import measured
 
     ours, setting = read_runs(options.runs)
     try:

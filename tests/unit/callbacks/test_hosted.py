@@ -11,7 +11,7 @@ from wandb_file import offline_files, read_finished, read_offline
 
 from evax.callbacks.hosted import wandb_logger
 from evax.callbacks.metrics_csv import MetricsCsv
-from evax.run import train
+from evax.commands.train.start import train
 
 WORDS = ("experiment=demo_pretrain", "image_size=32", "logger=wandb", "~callbacks.feature_probe")
 WORDS += ("~callbacks.progress", "callbacks.pictures.num_films=1", "trainer.accelerator=cpu")

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from evax.callbacks.hosted_settings import JOB, chosen, flat_settings, names, share, tags
 from evax.config import JOB as RECORDED
-from evax.run_settings import settled
+from evax.runs.settings import settled
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from evax.callbacks import tensorboard
 from evax.callbacks.metrics_csv import read_metrics
 from evax.callbacks.tensorboard import TensorBoard
-from evax.run import train
+from evax.commands.train.start import train
 
 WORDS = ("experiment=demo_pretrain", "image_size=32", "batch_size=8", "optim.warmup_epochs=0.5", "logger=tensorboard")
 WORDS += ("~callbacks.feature_probe", "~callbacks.progress", "~callbacks.pictures", "trainer.accelerator=cpu")

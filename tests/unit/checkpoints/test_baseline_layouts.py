@@ -15,7 +15,7 @@ from evax.checkpoints.published import PUBLISHED, published_file
 from evax.checkpoints.weight_files import Content, under_timm_names
 from evax.checkpoints.weights import WeightsError, fit_weights, load_weights
 from evax.data.normalisation import HALF, IMAGENET, UNIT
-from evax.run_weights import on_meta
+from evax.runs.weights import on_meta
 
 RESNET, DENSENET = files.torchvision_cnn("resnet50"), files.torchvision_cnn("densenet121")
 POOLED, CHUNKED = {"global_pool": "avg"}, {"global_pool": "avg", "patch_size": 16, "img_size": 512}

@@ -17,7 +17,7 @@ from evax.checkpoints.__main__ import main
 from evax.checkpoints.files import step_file, write_checkpoint
 from evax.checkpoints.inspection import find_fits, image_size_of, known_as
 from evax.checkpoints.weight_files import Content, under_timm_names
-from evax.run_weights import on_meta
+from evax.runs.weights import on_meta
 
 
 def meta_weights(shapes: files.Shapes):

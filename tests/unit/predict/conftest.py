@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from composing import composed
 
-from evax.run import train
-from evax.run_follow import follow
+from evax.commands.train.follow import follow
+from evax.commands.train.start import train
 
 
 def finetuned(pack: Path, run_dir: Path, *overrides: str) -> Path:

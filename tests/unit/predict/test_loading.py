@@ -18,11 +18,11 @@ from evax.checkpoints.__main__ import main
 from evax.checkpoints.classifiers import PUBLISHED_CLASSES
 from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.files import newest_valid, read_checkpoint, write_checkpoint
+from evax.commands.train.start import train
 from evax.data.film_view import FilmView
 from evax.data.phantom.plan import FINDINGS
 from evax.heads import LinearClassifier
 from evax.predict.loading import load_classifier
-from evax.run import train
 
 
 def scores_of(classifier, pack, names) -> np.ndarray:

@@ -17,7 +17,7 @@ from evax.data.pack import Pack
 from evax.predict.__main__ import main
 from evax.predict.mask_folder import place_of
 from evax.predict.segmenter import on_the_film
-from evax.run_weights import export_file
+from evax.runs.weights import export_file
 
 
 def predict(*words):

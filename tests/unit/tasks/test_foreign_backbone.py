@@ -13,8 +13,8 @@ from evax.checkpoints.weights import load_weights
 from evax.config import instantiate
 from evax.data.normalisation import CXR14, IMAGENET
 from evax.optim import AdamWCosine
-from evax.run_features import build_backbone
-from evax.run_settings import settled
+from evax.runs.settings import settled
+from evax.runs.subject import build_backbone
 from evax.tasks.base import Task
 
 NAME = "deit_tiny_patch16_224"

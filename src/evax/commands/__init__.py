@@ -1,0 +1,1 @@
+"""The commands: `prepare.py`, `train.py`, `evaluate.py` and `explain.py`: from a configuration to results."""

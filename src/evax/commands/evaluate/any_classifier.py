@@ -1,0 +1,126 @@
+"""`evaluate.py features=classifier`: what a trained classifier is worth on the test films of any labelled pack."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from omegaconf import DictConfig
+
+from evax.checkpoints.export import run_config
+from evax.checkpoints.segmenters import FIELD
+from evax.checkpoints.weight_files import find_file, read_content
+from evax.commands.evaluate.card import Scored, labelled, write_card
+from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
+from evax.data.atomic import sha256_of
+from evax.data.film_view import FilmView
+from evax.data.findings import SYNONYMS
+from evax.data.module import PackDataModule
+from evax.evaluation.report_card import CardOptions, Predicted
+from evax.predict.classifier import FilmClassifier
+from evax.predict.loading import load_classifier
+from evax.runs.gate import check_patients
+from evax.runs.record import RESULT
+
+KEYS = ("weights", "data", "features", "name", "method", "notes", "seed", "draws", "backbone", "batch_size", "paths")
+POLICY = {"_target_": "evax.data.labels.LabelPolicy"}  # uncertain labels are not scored, unmentioned findings absent
+log = logging.getLogger(__name__)
+
+
+def score_classifier(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
+    """Report card, predictions, figures and results.json of `cfg.weights` on the test films of `cfg.data`.
+
+    Nothing is trained. The classes are those that the classifier and the pack share, under either's name. Thresholds
+    and the temperature come from the pack's validation films, where its split has some.
+    """
+    check_config(cfg, EVALUATE_KEYS)
+    if strange := [word for word in overrides if word.lstrip("+~").partition("=")[0].partition(".")[0] not in KEYS]:
+        raise ConfigError(
+            f"{strange[0]}: features=classifier scores as it was trained; only {', '.join(KEYS)} are for it"
+        )
+    if cfg.weights is None:
+        raise ConfigError("features=classifier needs weights=, a fine-tuning run or file, and the data to score")
+    folder = Path(output_dir)
+    classifier = load_classifier(cfg.weights, key=cfg.backbone.weights_key)
+    classifier.to("cuda" if torch.cuda.is_available() else "cpu")
+    data, columns = labelled_films(cfg, classifier)
+    check_patients(Path(cfg.weights), data)
+    splits = [split for split in ("val", "test") if split == "test" or data.holds(split)]
+    parts = {split: predicted(classifier, data, data.rows(split), columns) for split in splits}
+    folder.mkdir(parents=True, exist_ok=True)
+    options = CardOptions(exclusive=classifier.is_exclusive, num_draws=cfg.draws, seed=cfg.seed)
+    card, summary = write_card(folder, data, parts, scored(cfg, classifier.view), options)
+    log.info("%s\nwritten: %s", summary.rstrip(), folder / RESULT)
+    return {"test/auroc_macro": card.metrics["auroc"].macro.value}
+
+
+def labelled_films(cfg: DictConfig, classifier: FilmClassifier) -> tuple[PackDataModule, list[int]]:
+    """The films of `cfg.data` as the classifier sees them, labelled with the shared classes, and the logits of those.
+
+    Raises ConfigError where no class is shared, or an exclusive one is missing.
+    """
+    view = classifier.view
+    seen: dict[str, Any] = {"image_size": view.image_size, "resize_to": view.resize_to, "fit_on": []}
+    pack = instantiate(cfg.data, **seen).pack
+    names = shared_classes(classifier.classes, pack.findings)
+    if lost := [each for each in classifier.classes if each not in names]:
+        if classifier.is_exclusive or len(lost) == len(classifier.classes):
+            raise ConfigError(
+                f"weights={cfg.weights}: the films of {cfg.data.pack} are not labelled with {', '.join(lost)}; "
+                f"they have {', '.join(pack.findings)}"
+            )
+        log.info("the films are not labelled with %s; left out", ", ".join(lost))
+    labels = {**POLICY, "findings": list(names.values())}
+    data: PackDataModule = instantiate(cfg.data, **seen, labels=labels)
+    return data, [classifier.classes.index(each) for each in names]
+
+
+def shared_classes(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str]:
+    """Each of our classes that a pack has, and what the pack calls it."""
+    meaning = {SYNONYMS.get(name, name): name for name in theirs}
+    return {name: meaning[SYNONYMS.get(name, name)] for name in ours if SYNONYMS.get(name, name) in meaning}
+
+
+@torch.inference_mode()
+def predicted(
+    classifier: FilmClassifier, data: PackDataModule, rows: Int[np.ndarray, "R"], columns: Sequence[int]
+) -> Predicted:
+    """Logits of the shared classes for some rows, in float32."""
+    batches = data.local_loader(data.dataset(rows))
+    squares = (batch["image"].to(classifier.device) for batch in batches)
+    logits = [classifier(classifier.images(each)).float().cpu().numpy() for each in squares]
+    return Predicted(labelled(data, rows), np.concatenate(logits)[:, list(columns)])
+
+
+def scored(cfg: DictConfig, view: FilmView) -> Scored:
+    """A file or run as its results file calls it; `view` is what its network sees of a film."""
+    weights = Path(cfg.weights)
+    identity = {"sha256": sha256_of(find_file(cfg.weights)), "image_size": view.image_size, "resize_to": view.resize_to}
+    name = cfg.name or weights.stem
+    protocol, recipe, notes = chosen_under(weights)
+    return Scored(
+        name=name,
+        method=cfg.method or name,
+        protocol=protocol,
+        recipe=recipe,
+        identity=identity,
+        notes=[*cfg.notes, *notes],
+    )
+
+
+def chosen_under(weights: Path) -> tuple[str, str, list[str]]:
+    """The protocol and recipe under which a classifier's checkpoint was chosen, and what must be said of that.
+
+    EVA-X's fine-tuned files do not name their classes, and are those of the best epochs on the test films.
+    """
+    file = find_file(weights)
+    run = run_config(file)
+    told = run if run.get("protocol") else read_content(file).beside
+    if told.get("protocol"):
+        return told["protocol"], told.get("recipe") or "", []
+    if not (told.get("classes") or told.get(FIELD)):
+        return "official", "code", []
+    return "clean", "", [f"{file.name} does not tell how it was chosen; taken for chosen on validation films"]

@@ -1,0 +1,72 @@
+"""`then=`: what follows a run, composed and checked before the run's first step."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from evax.commands.evaluate.probe import check_probe
+from evax.config import TRAIN_KEYS, ConfigError, check_config
+from evax.data.module import PackDataModule
+from evax.runs.build import build_task, check_films, open_data
+from evax.runs.gate import check_apart
+from evax.runs.launch import launched
+from evax.runs.settings import PLACE, check_protocol, check_trainer, is_supervised, settled
+
+OWN = ("seed", "paths", *(f"trainer.{key}" for key in PLACE))  # taken over from the run
+
+
+def check_then(cfg: DictConfig, data: PackDataModule) -> None:
+    """Refuse, before a run has cost anything, what `then` could not do after it."""
+    then = cfg.get("then")
+    if then is None:
+        return
+    if then.get("experiment") is None:
+        check_probe(then, data, prefix="then.")
+        return
+    tuned = open_data(then.config)
+    check_films(then.config, tuned)
+    check_apart(data, tuned)
+    build_task(then.config, tuned).optim.schedule(tuned.steps_per_epoch, then.config.trainer.max_epochs)
+
+
+def with_finetuning(cfg: DictConfig) -> DictConfig:
+    """The settled configuration of a run with that of the fine-tuning, where `then` names its experiment.
+
+    It is written down as `then.config`: what follows is decided when the run starts, and a resume keeps it.
+    """
+    then = cfg.get("then")
+    if then is None or then.get("experiment") is None or then.get("config") is not None:
+        return cfg
+    if cfg.get("cluster") is not None or launched() is not None:
+        raise ConfigError(
+            f"then={then.experiment} follows runs that start their own ranks on this machine; leave it out, and "
+            f"fine-tune by a command of its own: python train.py experiment={then.experiment} weights=RUN"
+        )
+    if is_supervised(cfg):
+        raise ConfigError(f"then={then.experiment} follows pre-training, and this run is a fine-tuning itself")
+    cfg = cfg.copy()
+    with open_dict(cfg):
+        cfg.then.config = finetuning_of(cfg, then.experiment, list(then.overrides or ()))
+    return cfg
+
+
+def finetuning_of(cfg: DictConfig, experiment: str, overrides: Sequence[str]) -> DictConfig:
+    """The settled configuration of `experiment` with the seed and devices of the run `cfg`."""
+    planned = compose("train", overrides=[f"experiment={experiment}", *overrides])
+    for key in OWN:
+        value: Any = OmegaConf.select(cfg, key)
+        if value is not None:
+            OmegaConf.update(planned, key, value, force_add=True)
+    if planned.backbone.get("name") != cfg.backbone.get("name"):
+        raise ConfigError(
+            f"then.experiment={experiment} is of {planned.backbone.get('name')}, and the run of "
+            f"{cfg.backbone.get('name')}; choose the one of its size, or then=finetune_cxr14, which does"
+        )
+    if not is_supervised(planned):
+        raise ConfigError(f"then.experiment={experiment} is no fine-tuning")
+    check_config(planned, TRAIN_KEYS)
+    check_protocol(planned)
+    check_trainer(planned.trainer)
+    return settled(planned)

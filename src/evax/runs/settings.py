@@ -1,0 +1,233 @@
+"""What the configuration of a run must be, and what it becomes before anything is built: settled, pinned, resumed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from evax.checkpoints.published import published_file
+from evax.checkpoints.weight_files import CONFIG, find_file
+from evax.config import TRAIN_KEYS, ConfigError, check_config
+from evax.data.atomic import sha256_of
+from evax.runs.launch import placed
+from evax.tokenizers.precision import has_fast_bf16
+
+# What may change when a run goes on: where it runs, for how long, and what follows. Pack and teacher are known by
+# their digests.
+RESUMABLE = (
+    *("trainer", "cluster", "logger", "paths", "per_device_batch"),
+    *("data.num_workers", "data.per_device_batch", "data.pack", "then"),
+    *("tokenizer.weights", "model.tokenizer.weights"),
+)
+PROTOCOLS = {"clean": "val", "official": "test"}  # and the films that choose the best checkpoint
+FRACTIONS = {"clean": "patients", "official": "films"}  # what data.fraction draws
+RECIPES = ("code", "paper")  # of protocol=official, where what was published disagrees; the first is the default
+PATH_KEYS = ("weights", "pack", "packs", "runs")
+PLACE = ("accelerator", "devices", "num_nodes", "strategy")  # what another `trainer=` may say of a resumed run
+PLACES = (*(key for key in RESUMABLE if key != "trainer"), *(f"trainer.{key}" for key in PLACE))  # say where a run runs
+PRECISIONS = {  # that are supported, by the names that Lightning has for them
+    **dict.fromkeys(("bf16-mixed", "bf16"), "bf16-mixed"),
+    **dict.fromkeys(("32-true", "32"), "32-true"),
+    **dict.fromkeys(("64-true", "64"), "64-true"),
+    "auto": "auto",
+}
+# Trainer arguments that follow from other keys, or would break what a resume relies on; and what to use instead.
+RESERVED = {
+    "accumulate_grad_batches": "per_device_batch",
+    "log_every_n_steps": "nothing, every step is recorded",
+    "max_steps": "trainer.max_epochs",
+    "val_check_interval": "trainer.check_val_every_n_epoch",
+    "use_distributed_sampler": "nothing, samplers know ranks",
+    "num_sanity_val_steps": "debug=one_step",
+    "enable_progress_bar": "~callbacks.progress",
+    "enable_checkpointing": "callbacks.checkpointing",
+    "default_root_dir": "hydra.run.dir",
+    "callbacks": "callbacks",
+    "logger": "logger",
+    "plugins": "nothing",
+}
+
+
+def decided(cfg: DictConfig) -> DictConfig:
+    """The configuration of a new run, checked, settled and pinned: what its directory will say."""
+    check_config(cfg, TRAIN_KEYS)
+    check_protocol(cfg)
+    check_trainer(cfg.trainer)
+    return identified(pinned(settled(placed(for_cluster(cfg)))))
+
+
+def check_protocol(cfg: DictConfig) -> None:
+    """Refuse what a protocol does not have: a choice on test films under clean, pre-training under official."""
+    if cfg.protocol not in PROTOCOLS:
+        raise ConfigError(f"protocol={cfg.protocol} is not known; choose {' or '.join(PROTOCOLS)}")
+    if not is_supervised(cfg) and cfg.protocol != "clean":
+        raise ConfigError(f"protocol={cfg.protocol}: pre-training has one protocol, clean")
+    if cfg.protocol == "clean" and is_supervised(cfg) and "val" in cfg.data.fit_on:
+        raise ConfigError(
+            "data.fit_on holds val, on which protocol=clean chooses; leave it out or use protocol=official"
+        )
+    if cfg.protocol == "clean" and cfg.data.select_on == "test":
+        raise ConfigError(
+            "data.select_on=test: protocol=clean never chooses on test films; use val or protocol=official"
+        )
+    if cfg.get("recipe") not in (None, *RECIPES):
+        raise ConfigError(f"recipe={cfg.recipe} is not known; choose {' or '.join(RECIPES)}")
+    if cfg.protocol == "clean" and cfg.get("recipe") is not None:
+        raise ConfigError(f"recipe={cfg.recipe}: is of protocol=official, what was published; leave it out under clean")
+    if is_segmenter(cfg) and cfg.get("recipe") == "paper" and cfg.model.decoder == "unet":
+        raise ConfigError("recipe=paper: the paper trains ResNets by SGD, which is not offered; use recipe=code")
+
+
+def is_classifier(cfg: DictConfig) -> bool:
+    """Whether a run's task is classification."""
+    return str(cfg.model["_target_"]).endswith(".Classifier")
+
+
+def is_segmenter(cfg: DictConfig) -> bool:
+    """Whether a run's task is segmentation."""
+    return str(cfg.model["_target_"]).endswith(".Segmenter")
+
+
+def is_supervised(cfg: DictConfig) -> bool:
+    """Whether a run learns from labels or masks, and so has protocols."""
+    return is_classifier(cfg) or is_segmenter(cfg)
+
+
+def check_trainer(trainer: DictConfig) -> None:
+    """Refuse trainer settings that would be overwritten, or that a resume could not keep."""
+    for key, instead in RESERVED.items():
+        if key in trainer:
+            raise ConfigError(f"trainer.{key} is not yours to set; use {instead}")
+    if trainer.get("limit_train_batches", 1.0) != 1.0 and trainer.max_epochs != 1:
+        raise ConfigError("trainer.limit_train_batches works for one epoch only; use data.fraction to train on less")
+    if str(trainer.get("precision", "auto")) not in PRECISIONS:
+        raise ConfigError(f"trainer.precision={trainer.precision} is not supported; use bf16-mixed or 32-true")
+
+
+def for_cluster(cfg: DictConfig) -> DictConfig:
+    """The configuration with what would be looked up on this machine decided for the nodes: bf16 on their GPUs."""
+    if cfg.get("cluster") is None or cfg.trainer.accelerator == "cpu":
+        return cfg
+    cfg = cfg.copy()
+    with open_dict(cfg):
+        if cfg.trainer.get("precision") == "auto":
+            cfg.trainer.precision = "bf16-mixed"
+        for tokenizer in tokenizers_of(cfg):
+            if tokenizer.get("precision") == "auto":
+                tokenizer.precision = "bf16"
+    return cfg
+
+
+def settled(cfg: DictConfig) -> DictConfig:
+    """A copy in which everything that depends on the machine is decided, so that the run directory says it."""
+    plain = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    assert isinstance(plain, DictConfig)
+    with open_dict(plain):
+        if "precision" in plain.trainer:
+            plain.trainer.precision = PRECISIONS[str(plain.trainer.precision)]
+        if plain.trainer.get("precision") == "auto":
+            plain.trainer.precision = best_precision(plain.trainer.get("accelerator", "auto"))
+        make_paths_absolute(plain)
+        if is_supervised(plain):
+            settle_protocol(plain)
+        for tokenizer in tokenizers_of(plain):
+            if tokenizer.get("precision") == "auto":
+                has_bf16 = best_precision(plain.trainer.get("accelerator", "auto")) == "bf16-mixed"
+                tokenizer.precision = "bf16" if has_bf16 else "fp32"
+    return plain
+
+
+def tokenizers_of(cfg: DictConfig) -> list[DictConfig]:
+    """Where a configuration describes the tokenizer: nowhere, or in two places that agree."""
+    return [cfg.tokenizer, cfg.model.tokenizer] if cfg.tokenizer is not None else []
+
+
+def settle_protocol(cfg: DictConfig) -> None:
+    """Write down, in place, what the protocol of a fine-tuning decides and no other key has decided."""
+    for key, choices in (("select_on", PROTOCOLS), ("fraction_of", FRACTIONS)):
+        if cfg.data.get(key) is None:
+            cfg.data[key] = choices[cfg.protocol]
+    if cfg.data.get("masks") is not None:
+        settle_mask(cfg.data.masks, cfg.protocol)
+    if cfg.protocol == "official" and cfg.get("recipe") is None:
+        cfg.recipe = RECIPES[0]
+
+
+def settle_mask(masks: DictConfig, protocol: str) -> None:
+    """Write down, in place, which mask is read, where nobody has named it: under official as published."""
+    if "mask" in masks and masks.mask is None:
+        masks.mask = (masks.get("published") if protocol == "official" else None) or masks.get("usual")
+
+
+def make_paths_absolute(node: DictConfig) -> None:
+    """Let every path in the configuration, in place, mean the same from any folder: each text under PATH_KEYS."""
+    for key, value in node.items():
+        if isinstance(value, DictConfig):
+            make_paths_absolute(value)
+        elif key in PATH_KEYS and isinstance(value, str):
+            node[key] = str(Path(value).absolute())
+
+
+def pinned(cfg: DictConfig) -> DictConfig:
+    """The settled configuration with the very file that teaches, and its sha256; about 1 s a GB.
+
+    A run directory as teacher becomes the checkpoint that is its best now. Raises ConfigError where the run began
+    with another file. One that is missing is left for the tokenizer to name.
+    """
+    weights = cfg.tokenizer.get("weights") if cfg.tokenizer is not None else None
+    if not weights or not Path(weights).exists():
+        return cfg
+    file = find_file(weights)
+    sha256, known = sha256_of(file), cfg.get("teacher_sha256")
+    if known not in (None, sha256):
+        raise ConfigError(
+            f"tokenizer.weights={file}: its sha256 is {sha256[:12]}…, and the run began with {known[:12]}…; "
+            "name a copy of that file by tokenizer.weights=, or start a new run"
+        )
+    cfg = cfg.copy()
+    with open_dict(cfg):
+        cfg.tokenizer.weights = cfg.model.tokenizer.weights = str(file)
+        cfg.teacher_sha256 = sha256
+    return cfg
+
+
+def identified(cfg: DictConfig) -> DictConfig:
+    """The configuration with the sha256 of the weights that the run starts from, where they are there."""
+    weights = cfg.get("weights")
+    if not isinstance(weights, str) or not Path(weights).exists():
+        return cfg
+    file = find_file(published_file(weights, cfg.backbone.get("published")))
+    cfg = cfg.copy()
+    with open_dict(cfg):
+        cfg.weights_sha256 = sha256_of(file)
+    return cfg
+
+
+def best_precision(accelerator: str) -> str:
+    """bf16 autocast where the device is faster so (`has_fast_bf16`), else float32."""
+    device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    return "bf16-mixed" if has_fast_bf16(device) else "32-true"
+
+
+def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> DictConfig:
+    """The configuration saved in `run_dir`, with the allowed overrides of the command line put over it."""
+    if not (run_dir / CONFIG).exists():
+        raise ConfigError(f"resume={run_dir}: there is no {CONFIG}; name a run directory")
+    saved = OmegaConf.load(run_dir / CONFIG)
+    assert isinstance(saved, DictConfig)
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~").partition("@")[0].replace("/", ".")
+        if key == "resume" or key.startswith("hydra."):
+            continue
+        if not f"{key}.".startswith(tuple(f"{allowed}." for allowed in RESUMABLE)):
+            raise ConfigError(
+                f"{key}: a resumed run keeps its saved configuration; only {', '.join(RESUMABLE)} may change"
+            )
+        for part in (*(f"trainer.{part}" for part in PLACE), "cluster") if key == "trainer" else (key,):
+            OmegaConf.update(saved, part, OmegaConf.select(cfg, part), merge=False, force_add=True)
+        if key == "per_device_batch":
+            saved.data.per_device_batch = cfg.per_device_batch
+    check_config(saved, TRAIN_KEYS)
+    check_trainer(saved.trainer)
+    return settled(placed(for_cluster(saved)))
