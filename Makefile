@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # TORCH=cpu takes the small builds without CUDA, for laptops
 TORCH ?=
 PIP_TORCH := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu,)
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 DEMO := runs/demo
 PROBE := readouts=[four_blocks] strengths=[0.01] precision=auto
 

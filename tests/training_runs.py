@@ -9,13 +9,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+from forked import Forked
 
 from evax.checkpoints.files import newest_valid, read_checkpoint
 from evax.data.prepare import prepare
 from evax.data.sources.phantom import PhantomSource
+
+Process: TypeAlias = Forked | subprocess.Popen[bytes]
 
 REPOSITORY = Path(__file__).parents[1]
 STEPS = 30  # optimizer steps of a whole run: 3 epochs of 10
@@ -64,9 +67,11 @@ def in_float64(pack: Path, run_dir: Path, devices: int) -> list[str]:
     ]
 
 
-def start(words: list[str], **variables: str) -> subprocess.Popen[bytes]:
-    """Start a run in a process group of its own, single-threaded."""
+def start(words: list[str], **variables: str) -> Process:
+    """Start a run in a process group of its own, single-threaded; a script begins with its imports done."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "EVAX_TRACEBACK": "1"} | variables
+    if words[1].endswith(".py"):
+        return Forked(words, REPOSITORY, environment)
     return subprocess.Popen(
         words,
         cwd=REPOSITORY,
@@ -77,14 +82,14 @@ def start(words: list[str], **variables: str) -> subprocess.Popen[bytes]:
     )
 
 
-def finish(process: subprocess.Popen[bytes], expected: int = 0) -> str:
+def finish(process: Process, expected: int = 0) -> str:
     """Wait for the end, assert the exit code, and return what was printed."""
     output = process.communicate(timeout=300)[0].decode()
     assert process.returncode == expected, output[-4000:]
     return output
 
 
-def wait_for_step(run_dir: Path, step: int, process: subprocess.Popen[bytes] | None = None) -> None:
+def wait_for_step(run_dir: Path, step: int, process: Process | None = None) -> None:
     """Wait until the metrics table has reached `step`, or `process` has ended too early."""
     deadline = time.monotonic() + 120
     while last_step(run_dir) < step:
@@ -108,7 +113,7 @@ def pids(*words: str, **variables: str) -> list[int]:
     return found
 
 
-def stop_at(process: subprocess.Popen[bytes], run_dir: Path, step: int, number: signal.Signals) -> None:
+def stop_at(process: Process, run_dir: Path, step: int, number: signal.Signals) -> None:
     """Send a signal as soon as the metrics table has reached `step`: SIGKILL to the whole group."""
     wait_for_step(run_dir, step, process)
     if number == signal.SIGKILL:

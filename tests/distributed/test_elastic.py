@@ -88,6 +88,7 @@ def test_ranks_may_change_on_resume(run_pack: Path, one_rank: Path, tmp_path: Pa
     assert relative_distance(final_state(one_rank), final_state(run_dir)) < EXACT
 
 
+@pytest.mark.slow
 def test_a_failing_rank_ends_the_job_and_is_named(run_pack: Path, tmp_path: Path) -> None:
     script = Path(__file__).parent / "failing_rank.py"
     process = start(run(run_pack, tmp_path / "run", 2, script=script))

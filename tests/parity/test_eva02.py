@@ -12,6 +12,8 @@ from evax.checkpoints.weights import load_weights
 
 NAMES = ("eva_x_tiny", "eva_x_base")  # one packed, one split with sub-LN
 SIZES = (224, 480, (256, 192))
+BRIEF = [("eva_x_base", 224), *(("eva_x_tiny", size) for size in SIZES)]
+LONG = [pytest.param("eva_x_base", size, marks=pytest.mark.slow) for size in SIZES[1:]]
 TOLERANCE = 1e-5
 DIFFERENT = 1e-3
 
@@ -39,7 +41,7 @@ def distance(a, b) -> float:
     return (a - b).abs().max().item()
 
 
-@pytest.mark.parametrize("image_size", SIZES)
+@pytest.mark.parametrize(("official", "image_size"), [*BRIEF, *LONG], indirect=["official"])
 @torch.no_grad()
 def test_pooled_and_masked_tokens_equal_the_reference(official, image_size):
     name, state, path = official
@@ -50,11 +52,7 @@ def test_pooled_and_masked_tokens_equal_the_reference(official, image_size):
     assert distance(tokens, eva02(state, images, heads, is_masked=is_masked).tokens) < TOLERANCE
 
 
-@pytest.mark.parametrize(
-    ("official", "image_size"),
-    [("eva_x_base", 224), *(("eva_x_tiny", size) for size in SIZES)],
-    indirect=["official"],
-)
+@pytest.mark.parametrize(("official", "image_size"), BRIEF, indirect=["official"])
 @torch.no_grad()
 def test_the_comparison_notices_another_rope_reference(official, image_size):
     name, state, path = official

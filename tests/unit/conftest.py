@@ -1,11 +1,21 @@
 """Fixtures that several unit tests share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from evax.data.prepare import prepare
 from evax.data.sources.phantom import PhantomSource
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brief_reports() -> Iterator[None]:
+    """Figures of few pixels, and few bootstrap draws of fine-tunings: what they say is tested where they are made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evax.report.canvas.DPI", 40)
+        patch.setattr("evax.commands.evaluate.best_classifier.DRAWS", 100)
+        yield
 
 
 @pytest.fixture(scope="session")

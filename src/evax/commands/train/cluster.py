@@ -1,6 +1,6 @@
 """Runs as jobs: what SLURM is asked for, the work of the ranks that it starts, and the wait for a multirun's jobs.
 
-Imports neither torch nor submitit, so that a configuration that names a cluster can be checked without both.
+Imports submitit only where it is used, so that a configuration that names a cluster can be checked without it.
 """
 
 import json
@@ -192,7 +192,7 @@ def size_of(cfg: DictConfig) -> Size:
 def check_cluster(cfg: DictConfig) -> None:
     """Say what a submission lacks on this machine."""
     if find_spec("submitit") is None:
-        raise ConfigError("trainer=slurm needs submitit; pip install evax[slurm]")
+        raise ConfigError("trainer=slurm needs submitit; pip install 'evax[slurm]'")
     instantiate(cfg.cluster).check(size_of(cfg))
 
 

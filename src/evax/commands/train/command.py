@@ -18,20 +18,23 @@ MONITORS = ("val/cosine", "val/auroc_macro", "val/dice")  # of pre-training, cla
 
 def command(cfg: DictConfig) -> float | None:
     """Train in Hydra's run directory; returns the monitored metric for sweepers, None where there is none yet."""
+    if cfg.sweep is not None and multirun_job() is None:
+        raise ConfigError("sweep= is several runs; say so by -m: python train.py -m sweep=...")
+    if cfg.plan and multirun_job() is not None:
+        raise ConfigError("plan=true is of one run; leave out -m")
+    job = HydraConfig.get()
+    if cfg.plan:
+        from evax.commands.train.plan import plan
+
+        plan(cfg, job.runtime.output_dir)
+        return None
+
     from evax.commands.train.follow import follow
     from evax.commands.train.job import SUBMITTED, is_finished, recorded
     from evax.commands.train.start import train
     from evax.runs.launch import check_launch, difference, is_first_rank
     from evax.runs.settings import PLACES, decided
 
-    job = HydraConfig.get()
-    if cfg.sweep is not None and multirun_job() is None:
-        raise ConfigError("sweep= is several runs; say so by -m: python train.py -m sweep=...")
-    if cfg.plan:
-        from evax.commands.train.plan import plan
-
-        plan(cfg, job.runtime.output_dir)
-        return None
     check_launch(cfg, job.overrides.hydra)
     if cfg.resume is None and is_finished() and not difference(decided(cfg), Path(job.runtime.output_dir), PLACES):
         log.info("job %s is finished: nothing to do", job.job.num)

@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
-from evax.config import TRAIN_KEYS, ConfigError, check_config, instantiate, multirun_job
+from evax.config import TRAIN_KEYS, ConfigError, check_config, instantiate
 from evax.runs.build import build_task, check_films, open_data, quiet
 from evax.runs.settings import check_trainer, settled
 
@@ -104,8 +104,6 @@ def plan(cfg: DictConfig, run_dir: str | Path) -> Cost:
     Devices share a step's films evenly, so one of them shows the step of all but the exchange of gradients.
     """
     leave_unclaimed(Path(run_dir), Path(cfg.paths.runs))
-    if multirun_job() is not None:
-        raise ConfigError("plan=true is of one run; leave out -m")
     check_config(cfg, TRAIN_KEYS)
     if cfg.resume is not None:
         raise ConfigError("plan=true is of a new run; leave out resume=")

@@ -19,6 +19,8 @@ class SweepTable(Callback):
         from evax.commands.train.cluster import wait_for_jobs
         from evax.report.sweep import FINISHED, SweepError, read_jobs, write_sweep
 
+        if config.get("plan"):  # refused: there is no multirun
+            sys.exit(1)
         folder = Path(config.hydra.sweep.dir)
         wait_for_jobs(folder)
         try:

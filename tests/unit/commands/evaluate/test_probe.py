@@ -82,7 +82,8 @@ def test_a_run_is_probed_before_and_after_training(probe_pack, tmp_path):
     train(composed("experiment=demo_pretrain", *small), run_dir)
 
     for features in ("random", "backbone"):
-        evaluate(study(probe_pack, f"run={run_dir}", f"features={features}"), tmp_path / "unused")
+        words = (f"run={run_dir}", f"features={features}", "readouts=[four_blocks]", "strengths=[0.01,0.1]")
+        evaluate(study(probe_pack, *words), tmp_path / "unused")
 
     scores = [
         json.loads((run_dir / "evaluation" / name / "results.json").read_text()) for name in ("random", "backbone")
