@@ -28,7 +28,7 @@ def draw_localisation(result: Mapping[str, Any], path: Path) -> None:
     colors = colors_of(result)
     subtitle = f"{counted(result)}; {PROTOCOLS[result['protocol']]}; dashed: a uniform map"
     names = [name for name in METRICS if name in next(iter(localisation.values()))]
-    uniform = {"pointing": result["mean_area"], "energy": result["mean_area"], "pixel_auroc": 0.5}
+    uniform = dict.fromkeys(("pointing", "energy", "miou"), result["mean_area"]) | {"pixel_auroc": 0.5}
     size = (max(9.0, 2.9 + 2.75 * len(names)), 2.2 + 0.34 * len(localisation))
     with slide(path, "Does the map find the box?", subtitle, size) as figure:
         axes = figure.subplots(1, len(names), squeeze=False)[0]
