@@ -19,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     about = commands.add_parser("inspect", help="say what a file is, which backbone it fits and what would load")
     export = commands.add_parser(
-        "export", help="write a run's or file's backbone, or classifier, as safetensors and JSON"
+        "export", help="write a run's or file's backbone, classifier or segmenter as safetensors and JSON"
     )
     for command in (about, export):
         command.add_argument("source", type=Path, metavar="RUN_OR_FILE", help="run directory or file in any layout")

@@ -14,6 +14,11 @@ INDEX = "index.arrow"
 QUARANTINE = "quarantine.csv"
 DUPLICATES = "duplicates.csv"
 NEAR_DUPLICATES = "near_duplicates.csv"
+# What `prepare.py data=NAME` makes a pack of that name from.
+NAMES = (
+    *("chexpert", "covid_masks", "covidx3", "covidx4", "cxr14", "folder", "lung", "masks", "mimic", "phantom"),
+    *("rsna", "shenzhen", "siim"),
+)
 
 
 class PackError(Exception):
@@ -81,17 +86,25 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         state = "is not finished" if any(folder.glob("rows-*.json")) else "is missing"
         raise PackError(
-            f"the pack at {folder} {state}: run `python prepare.py data={folder.name}` "
+            f"the pack at {folder} {state}: run `python prepare.py {making(folder)}` "
             "(a real data set needs raw_dir=FOLDER_OF_ITS_DOWNLOAD too)"
         ) from None
     except ValueError:
-        raise PackError(f"{folder / MANIFEST} is damaged: delete it and {prepare_again(folder.name)}") from None
+        again = f"run `python prepare.py {making(folder)}` again"
+        raise PackError(f"{folder / MANIFEST} is damaged: delete it and {again}") from None
     if fields.get("format") != FORMAT:
         raise PackError(
             f"the pack at {folder} has format {fields.get('format')}, this version reads {FORMAT}: "
             f"delete the folder and {prepare_again(fields.get('source', folder.name))}"
         )
     return Manifest(**fields)
+
+
+def making(folder: Path) -> str:
+    """The words after prepare.py that make the pack at `folder`, which need not be named after its data."""
+    if folder.name in NAMES:
+        return f"data={folder.name}"
+    return f"data=NAME data.pack={folder}"
 
 
 def prepare_again(source: str) -> str:

@@ -69,5 +69,5 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 def method_named(name: str) -> Method:
     """A method, or a ValueError that lists all."""
     if name not in METHODS:
-        raise ValueError(f"explain.method={name} is not known; choose {', '.join(METHODS)}")
+        raise ValueError(f"there is no method {name!r}; choose {', '.join(METHODS)}")
     return METHODS[name]

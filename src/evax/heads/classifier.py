@@ -36,7 +36,7 @@ class AttentiveClassifier(nn.Module):
     def __init__(self, width: int, num_classes: int, *, num_heads: int = 8) -> None:
         super().__init__()
         if width % num_heads:
-            raise ValueError(f"adapt.num_heads={num_heads} does not divide the backbone's {width} features")
+            raise ValueError(f"model.num_heads={num_heads} does not divide the backbone's {width} features")
         self.norm = nn.LayerNorm(width)
         self.pool = AttentionPoolLatent(width, num_heads=num_heads, mlp_ratio=4.0, norm_layer=nn.LayerNorm)
         self.linear = LinearClassifier(width, num_classes)

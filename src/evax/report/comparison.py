@@ -42,13 +42,14 @@ def _group(folder: Path) -> str:
         ours, theirs = (_each(values) for values in content.get("auroc_macro") or content["dice_pooled"])
         rows.append(f"| {content['name']} | {ours} | {content['rival']} | {theirs} | {gain} | {verdict(score)} |")
     recipe = f" {first['recipe']}" if first["recipe"] else ""
+    number = len(first["difference"]["per_class"])
+    unit = ("class" if number == 1 else "classes") if "metric" in first else "finding" + "s" * (number != 1)
     notes = folder / "notes.md"
     return "\n".join(
         [
             f"### {folder.name}: {first['data']}, protocol {first['protocol']}{recipe}",
             "",
-            f"Macro test {_metric(first)} over {len(first['difference']['per_class'])} "
-            f"{'classes' if 'metric' in first else 'findings'}, of each run and in the mean; "
+            f"Macro test {_metric(first)} over {number} {unit}, of each run and in the mean; "
             f"{first['num_train']:,} training films, {first['num_films']:,} test films of {first['num_patients']:,} "
             f"patients; the difference of the means on the same {first['num_draws']:,} resamples of patients.",
             "",

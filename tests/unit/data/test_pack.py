@@ -3,10 +3,11 @@ import pickle
 
 import numpy as np
 import pytest
+from composing import CONF
 from cxr14_tree import good_tree, grey
 
 from evax.data.film import Film, Pixels
-from evax.data.manifest import PackError
+from evax.data.manifest import NAMES, PackError
 from evax.data.pack import Pack
 from evax.data.prepare import prepare
 from evax.data.sources.base import Source
@@ -114,6 +115,16 @@ def test_pickles_small_and_reads_again(folder):
 def test_no_pack(tmp_path):
     with pytest.raises(PackError, match=r"cxr14 is missing: run `python prepare.py data=cxr14`"):
         Pack(tmp_path / "cxr14")
+
+
+def test_no_pack_of_another_name_than_its_data(tmp_path):
+    with pytest.raises(PackError, match=r"demo is missing: run `python prepare.py data=NAME data.pack=\S*demo`"):
+        Pack(tmp_path / "demo")
+
+
+def test_names_of_packs_are_those_of_their_data():
+    known = {path.stem for path in (CONF / "source").glob("*.yaml")} - {"merged520k"}  # which reads other packs
+    assert set(NAMES) == known
 
 
 def test_unfinished_pack(folder):

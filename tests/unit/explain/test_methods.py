@@ -53,7 +53,7 @@ def test_the_centre_prior_peaks_in_the_middle():
 
 
 def test_an_unknown_method_is_named():
-    with pytest.raises(ValueError, match="gradcam is not known; choose grad_cam, "):
+    with pytest.raises(ValueError, match="there is no method 'gradcam'; choose grad_cam, "):
         method_named("gradcam")
 
 
