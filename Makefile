@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 # TORCH=cpu takes the small builds without CUDA, for laptops
 TORCH ?=
 PIP_TORCH := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu,)
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# one process more than cores, as some tests wait for others
+PROCESSES = $$($(BIN)/python -c 'import os; print(min(8, 1 + (os.cpu_count() or 1)))')
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 DEMO := runs/demo
 PROBE := readouts=[four_blocks] strengths=[0.01] precision=auto
 

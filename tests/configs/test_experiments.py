@@ -13,7 +13,8 @@ from evax.checkpoints.files import read_checkpoint
 from evax.checkpoints.resize import resize_position_table
 from evax.checkpoints.weights import export_weights
 from evax.commands.train.start import train
-from evax.config import PREPARE_KEYS, TRAIN_KEYS, ConfigError, check_config
+from evax.config import PREPARE_KEYS, TRAIN_KEYS, ConfigError, check_config, instantiate
+from evax.runs.settings import check_monitor
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 CHOICES = {
@@ -88,6 +89,64 @@ def test_averaged_weights_take_one_step(tiny_pack, tmp_path):
     assert_run_directory_holds_one_step(tmp_path / "run")
 
 
+AVERAGED = ("trainer.accelerator=cpu", "trainer.devices=1", "trainer.max_epochs=1", "image_size=64", "batch_size=4")
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_a_fine_tuning_is_scored_and_chosen_with_averaged_weights(task, tiny_pack, tmp_path):
+    experiment = "demo_finetune" if task == "classification" else "demo_segment"
+    words = [f"callbacks={task}_ema", f"data.pack={tiny_pack}", "data.fraction=1.0", "optim.lr=0.01", *AVERAGED]
+    words += ["optim.warmup_epochs=0.0"] if task == "classification" else []
+    cfg = composed(f"experiment={experiment}", "trainer.precision=32-true", *words)
+    usual = composed(f"experiment={experiment}").callbacks
+    assert {name: node for name, node in cfg.callbacks.items() if name != "ema"} == dict(usual.items())
+    found = train(cfg, tmp_path / "run")
+    best = read_checkpoint(tmp_path / "run" / "best.ckpt")
+    assert best["global_step"] > 1
+    data = instantiate(cfg.data)
+    losses = [val_loss(cfg, data, best[key]) for key in ("state_dict", "current_model_state")]
+    assert losses[0] == pytest.approx(found["val/loss"], rel=1e-4)
+    assert losses[1] != pytest.approx(found["val/loss"], rel=1e-2)
+
+
+def val_loss(cfg, data, weights):
+    """Mean loss of the films that select, by some weights."""
+    task = instantiate(cfg.model, classes=list(data.classes)).eval()
+    task.load_state_dict(weights)
+    losses = []
+    with torch.no_grad():
+        for batch in data.evaluation_loader(data.dataset(data.rows("val"))):
+            truth = (batch["mask"],) if "mask" in batch else (batch["target"], batch["is_known"])
+            loss = task.loss(task(task.unit_images(batch["image"])), *truth)
+            losses += [loss] * len(batch["image"])
+    return float(torch.stack(losses).mean())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["experiment=demo_finetune", "callbacks=ema"],
+            "Classifier records .*use callbacks=classification, or classif",
+        ),
+        (
+            ["experiment=demo_segment", "callbacks=classification"],
+            "Segmenter records .*, or segmentation_ema for an av",
+        ),
+        (["callbacks=segmentation"], "MaskedImageModeling records val/loss, val/cosine.*use callbacks=default, or ema"),
+    ],
+)
+def test_a_monitor_of_another_task_is_refused_before_anything_is_built(words, message, tmp_path):
+    with pytest.raises(ConfigError, match=rf"^callbacks\.checkpointing\.monitor=val/\w+: {message}"):
+        train(composed(*words, f"data.pack={tmp_path}/none"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("monitor", ["val/cosine_excess", "val/linear_auroc", "train/loss"])
+def test_what_task_probes_and_steps_record_may_choose_the_best(monitor):
+    check_monitor(composed(f"callbacks.checkpointing.monitor={monitor}"))
+
+
 def assert_run_directory_holds_one_step(run_dir: Path) -> None:
     with (run_dir / "metrics.csv").open() as file:
         losses = {row["step"]: row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]}
@@ -99,7 +158,7 @@ def assert_run_directory_holds_one_step(run_dir: Path) -> None:
 
 @pytest.mark.parametrize("choice", [choice for choice in COMPLETE if group(choice) != "source"])
 def test_choice_of_train_is_sound(choice):
-    is_task = choice in ("callbacks=classification", "callbacks=segmentation")
+    is_task = choice.startswith(("callbacks=classification", "callbacks=segmentation"))
     of_classifiers = group(choice) in ("adapt", "recipe") or is_task or is_foreign(choice)
     over_rivals = ["backbone=resnet50_mgca"] if choice in ("sweep=baselines", "sweep=rivals") else []
     base = ["experiment=demo_finetune"] if of_classifiers or over_rivals else []

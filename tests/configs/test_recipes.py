@@ -38,6 +38,31 @@ def test_recipes_differ_where_paper_and_code_do(experiment):
     assert code.optim == paper.optim
 
 
+PUBLISHED = {
+    "chexpert": "clean",
+    "covidx3": "official",
+    "covidx4": "published",
+}  # the scheme whose test set was reported
+
+
+@pytest.mark.parametrize("size", ["ti", "s", "b"])
+@pytest.mark.parametrize("data", PUBLISHED)
+def test_official_trains_and_tests_on_the_published_films_and_clean_keeps_some_to_choose(data, size):
+    experiment = f"finetune_{data}_vit_{size}"
+    films, clean = official(experiment).data, settled(composed(f"experiment={experiment}")).data
+    assert (films.split, films.fit_on, films.select_on) == (PUBLISHED[data], ["train", "val"], "test")
+    usual = "clean" if data == "chexpert" else "official"
+    assert (clean.split, clean.fit_on, clean.select_on) == (usual, ["train"], "val")
+
+
+def test_what_the_user_names_stays_and_val_films_of_another_split_do_not_train():
+    experiment = "finetune_covidx4_vit_s"
+    assert official(experiment, "data.fit_on=[train]").data.split == "published"
+    other = official(experiment, "data.split=official").data
+    assert (other.split, other.fit_on) == ("official", ["train"])
+    assert official("finetune_cxr14_vit_s").data.fit_on == ["train"]
+
+
 def test_naming_the_code_is_the_default():
     experiment = "finetune_cxr14_vit_s"
     assert official(experiment, "recipe=code") == official(experiment)

@@ -36,6 +36,8 @@ class FeatureProbe(Callback):
     a random sample that never changes within a run; never test films.
     """
 
+    monitors = ("val/linear_auroc", "val/knn_auroc", "val/feature_rank", "val/target_rank")
+
     def __init__(
         self,
         *,

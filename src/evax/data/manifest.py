@@ -95,7 +95,7 @@ def read_manifest(folder: Path) -> Manifest:
     if fields.get("format") != FORMAT:
         raise PackError(
             f"the pack at {folder} has format {fields.get('format')}, this version reads {FORMAT}: "
-            f"delete the folder and {prepare_again(fields.get('source', folder.name))}"
+            f"delete the folder and {prepare_again(folder, fields.get('source', folder.name))}"
         )
     return Manifest(**fields)
 
@@ -107,6 +107,7 @@ def making(folder: Path) -> str:
     return f"data=NAME data.pack={folder}"
 
 
-def prepare_again(source: str) -> str:
-    """The command that makes or repairs a pack, as the end of an error message."""
-    return f"run `python prepare.py data={source}` again"
+def prepare_again(folder: Path, source: str) -> str:
+    """The command that makes or repairs the pack of a source at `folder`, as the end of an error message."""
+    place = "" if folder.name == source else f" data.pack={folder}"
+    return f"run `python prepare.py data={source}{place}` again"

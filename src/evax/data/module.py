@@ -1,7 +1,7 @@
 """Packs as Lightning data: which rows train, validate and test, and in what order they come."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,14 +31,17 @@ from evax.data.sampler import (
 from evax.data.subset import FractionOf, Sampling, film_weights, labels_of_others, of_films, of_patients
 from evax.data.transforms import Crop
 
+OFFICIAL, TRAIN = "official", ("train",)  # the scheme, and its splits that train, where none are named
+
 
 class PackDataModule(LightningDataModule):
     """Films of one pack.
 
-    `split` names a scheme of the pack, `fit_on` its splits that train, `fraction` the share of training patients
-    (nested: a smaller fraction is a subset of a larger one, with the same shares of the findings), or of films, drawn
-    plainly, with `fraction_of="films"`; `fraction_seed` (default: `seed`) draws it. With `keep_epoch` an epoch of a
-    fraction is as long as one of all films. `sampling` says how often a film comes by its labels
+    `split` names a scheme of the pack (default: official), `fit_on` its splits that train (default: train);
+    `published` is for `evax.runs.settings.settle_published`. `fraction` is the share of training patients (nested: a
+    smaller fraction is a subset of a larger one, with the same shares of the findings), or of films, drawn plainly,
+    with `fraction_of="films"`; `fraction_seed` (default: `seed`) draws it. With `keep_epoch` an epoch of a fraction is
+    as long as one of all films. `sampling` says how often a film comes by its labels
     (`evax.data.subset.film_weights`). `shuffle_labels` is a control: training films get each other's labels.
     `near_duplicates="exclude"` leaves out training patients with a film that looks like one of another patient in val
     or test. `batch_size` is global; `per_device_batch` (default: all of a device's share) decides accumulation and
@@ -55,8 +58,9 @@ class PackDataModule(LightningDataModule):
         image_size: int,
         batch_size: int,
         seed: int,
-        split: str = "official",
-        fit_on: Sequence[str] = ("train",),
+        split: str | None = None,
+        fit_on: Sequence[str] | None = None,
+        published: Mapping[str, Any] | None = None,
         fraction: float = 1.0,
         fraction_of: FractionOf | None = None,
         fraction_seed: int | None = None,
@@ -90,7 +94,7 @@ class PackDataModule(LightningDataModule):
         check_sizes(image_size, patch_size, resize_to, has_masks=has_masks)
         self.pack = pack if isinstance(pack, Pack) else Pack(pack)
         self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
-        self.split, self.fit_on, self.fraction = split, tuple(fit_on), fraction
+        self.split, self.fit_on, self.fraction = split or OFFICIAL, TRAIN if fit_on is None else tuple(fit_on), fraction
         self.fraction_of, self.fraction_seed = fraction_of, seed if fraction_seed is None else fraction_seed
         self.sampling, self.shuffle_labels = sampling, shuffle_labels
         self.crop, self.masking = crop or Crop(), masking
@@ -99,11 +103,11 @@ class PackDataModule(LightningDataModule):
         self.classes = self._classes()
         self.grid = (image_size // patch_size,) * 2
         self.per_device_batch, self.num_workers = per_device_batch, num_workers
-        available = self._apart(self.rows(*self.fit_on), near_duplicates) if fit_on else np.zeros(0, np.int64)
+        available = self._apart(self.rows(*self.fit_on), near_duplicates) if self.fit_on else np.zeros(0, np.int64)
         self.train_rows = self._fraction_of(available)
         self.groups, self.group_weights = self._groups(len(available) / len(self.train_rows) if keep_epoch else 1.0)
-        is_published = split in self.pack.manifest.leaky
-        self.gate = check_gate(cohort(self.pack, split, self.fit_on), self.test_sets(), published=is_published)
+        is_published = self.split in self.pack.manifest.leaky
+        self.gate = check_gate(cohort(self.pack, self.split, self.fit_on), self.test_sets(), published=is_published)
 
     def _classes(self) -> tuple[str, ...]:
         """What the labels or masks name; without either there is nothing."""

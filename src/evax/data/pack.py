@@ -33,7 +33,7 @@ class Pack:
         if len(self) != self._starts[-1]:
             raise PackError(
                 f"{self.folder / INDEX} has {len(self)} rows for {self._starts[-1]} films: "
-                f"{prepare_again(self.manifest.source)}"
+                f"{prepare_again(self.folder, self.manifest.source)}"
             )
         self._maps: dict[str, UInt8[np.ndarray, "n H W"]] = {}
 
@@ -192,7 +192,7 @@ def _check_usable(folder: Path, manifest: Manifest) -> None:
     raise PackError(
         f"the pack at {folder} is unusable: {manifest.quarantined} of {manifest.items} items are in "
         f"{QUARANTINE}, above max_quarantine={manifest.max_quarantine:g}; fix those files or raise "
-        "max_quarantine, and " + prepare_again(manifest.source)
+        "max_quarantine, and " + prepare_again(folder, manifest.source)
     )
 
 
@@ -220,5 +220,5 @@ def _has_size(path: Path, size: int | None) -> bool:
 def _broken(folder: Path, names: list[str], source: str) -> str:
     return (
         f"the pack at {folder} has missing or damaged files ({', '.join(names)}): delete them and "
-        f"{prepare_again(source)}"
+        f"{prepare_again(folder, source)}"
     )

@@ -17,7 +17,7 @@ def verify(folder: Path) -> tuple[Manifest, list[str]]:
     manifest = read_manifest(folder)
     faults = [fault for name, digest in manifest.files.items() if (fault := _file_fault(folder / name, digest))]
     if faults:
-        faults.append(f"delete the files named above and {prepare_again(manifest.source)}")
+        faults.append(f"delete the files named above and {prepare_again(folder, manifest.source)}")
     faults += _index_faults(folder / INDEX, manifest)
     if not manifest.usable:
         faults.append(

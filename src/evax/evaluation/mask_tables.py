@@ -53,11 +53,11 @@ def read_mask_table(
 def compare_mask_tables(
     first: Table, second: Table, classes: Sequence[str], *, num_draws: int = 1000, seed: int = 0
 ) -> Comparison:
-    """The comparison of two methods by their tables; refuses other films and unequal protocols."""
+    """The comparison of two methods by their tables; refuses other films, other masks and unequal protocols."""
     if (first.protocol, first.recipe) != (second.protocol, second.recipe):
         settings = " and ".join(f"{each.name} is {each.protocol} {each.recipe}".rstrip() for each in (first, second))
         raise ValueError(f"{settings}: numbers of different protocols do not compare")
-    ids, patient_ids, _ = read_mask_table(first.paths[0], classes)
+    ids, patient_ids, known = read_mask_table(first.paths[0], classes)
     counts: list[Int64[np.ndarray, "R N K 4"]] = []
     for method in (first, second):
         runs = []
@@ -65,10 +65,35 @@ def compare_mask_tables(
             theirs, _, found = read_mask_table(path, classes)
             if not np.array_equal(theirs, ids):
                 raise ValueError(f"{path} scored other films than {first.paths[0]}")
+            if fault := other_truth(known, found, ids, classes):
+                raise ValueError(f"{path} was scored on other masks than {first.paths[0]}: {fault}")
             runs.append(found)
         counts.append(np.stack(runs))
     names = (first.name, second.name)
     return compare_masks(counts[0], counts[1], ids, patient_ids, classes, names=names, num_draws=num_draws, seed=seed)
+
+
+def other_truth(
+    counts: Int64[np.ndarray, "N K 4"],
+    others: Int64[np.ndarray, "N K 4"],
+    image_ids: Shaped[np.ndarray, "N"],
+    classes: Sequence[str],
+) -> str | None:
+    """Where the truth behind two tables differs first, in pixels, and what to compare instead; None where it agrees."""
+    tp, _, fn, _ = range(len(COUNTS))
+    sizes = [each.sum(-1) for each in (counts, others)]
+    truths = [each[..., tp] + each[..., fn] for each in (counts, others)]
+    for (one, other), what, fix in (
+        (sizes, "pixels", "runs on packs of one size"),
+        (truths, "true pixels", "runs of one data.masks.mask"),
+    ):
+        if differing := np.argwhere(one != other).tolist():
+            film, name = differing[0]
+            return (
+                f"film {image_ids[film]} has {other[film, name]} {what} of {classes[name]} in place of "
+                f"{one[film, name]}; compare {fix}"
+            )
+    return None
 
 
 # Shapes: R, S runs, N films, K classes, P patients, D draws

@@ -17,10 +17,11 @@ def occlusion(
     window: int = 2,
     grid: tuple[int, int] | None = None,
 ) -> Float[Tensor, "B R C"]:
-    """Fall of the logit, mean over the windows that hide a cell (Zeiler and Fergus 2014).
+    """Fall of the logit, mean over the windows that hide a cell, cut at 0 (Zeiler and Fergus 2014).
 
     The film is cut into `grid` cells (the model's own grid), which are the stride; a window is `window` cells wide and
-    high, and shows the film's mean. Negative where hiding speaks for the class.
+    high, and shows the film's mean. A cell whose hiding raises the logit is no evidence for the class, and is 0: maps
+    are scaled to [0, 1] before they are scored, and one cell below 0 would lift all the others.
     """
     rows, columns = explainable.grid(images) if grid is None else grid
     height, width = images.shape[-2:]
@@ -34,7 +35,7 @@ def occlusion(
         cells = slice(row, row + window), slice(column, column + window)
         total[:, *cells] += fall[:, None, None]
         count[cells] += 1
-    return total / count
+    return (total / count).relu()
 
 
 @torch.no_grad()

@@ -1,36 +1,93 @@
 """No film that is scored may have been seen before: the patients of a run against the test films of what follows it."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
+from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.export import run_config
+from evax.checkpoints.published import published_file
 from evax.checkpoints.weight_files import find_file
-from evax.data.leakage import check_gate, cohort
+from evax.data.leakage import Cohort, check_gate, cohort
+from evax.data.links import num_shared
 from evax.data.module import PackDataModule
 from evax.runs.build import built_or_missing
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = "the weights do not tell whose films trained them: those may be among the films here"
 
-def check_patients(weights: Path, data: PackDataModule) -> None:
-    """Refuse test films of patients that the run of `weights` (its folder, or a checkpoint in it) was trained on.
 
-    A file elsewhere tells nobody's patients, and a run's pack may be gone: then it is said that nothing was checked.
-    LeakageError counts the patients.
+class Lineage(NamedTuple):
+    """The films of all runs that led to some weights, and whether these are all that the weights have learned from."""
+
+    films: list[PackDataModule]
+    is_known: bool
+
+    def has_trained_on(self, films: Cohort) -> bool:
+        """Whether a patient or film of these was among the training films."""
+        seen = [cohort(each.pack, each.split, each.fit_on) for each in self.films]
+        return any(
+            num_shared(pair)
+            for each in seen
+            for pair in ((each.patients, films.patients), (each.files, films.files), (each.pixels, films.pixels))
+        )
+
+
+def lineage(weights: Path) -> Lineage:
+    """The films of the run of `weights` (its folder, or a checkpoint in it), of what it began from, and of its teacher.
+
+    A file elsewhere tells nobody's films, and a run's pack may be gone.
     """
-    trained, run = None, run_config(find_file(weights))
-    if run:
-        trained, _ = built_or_missing(OmegaConf.create(run["data"]))
-    if trained is None:
-        log.info("%s does not tell whose films it was trained on: nothing keeps them from the test films", weights.name)
-    else:
+    films, is_known, ahead, done = [], True, [weights], set[Path]()
+    while ahead:
+        file = find_file(ahead.pop())
+        if file in done:
+            continue
+        done.add(file)
+        run = run_config(file)
+        trained, _ = built_or_missing(OmegaConf.create(run["data"])) if run else (None, [])
+        if trained is None:
+            is_known = False
+            log.info("%s does not tell whose films trained it: nothing keeps them from the test films", file.name)
+        else:
+            films.append(trained)
+        began_from, taught_by = _found(run.get("weights"), run.get("backbone")), _teacher(run)
+        ahead += [each for each in (began_from, taught_by) if each is not None]
+        is_known &= began_from is not None or not run.get("weights")
+    return Lineage(films, is_known)
+
+
+def _found(weights: str | None, backbone: Mapping[str, Any] | None) -> Path | None:
+    """The file that a run began from, where it is still there."""
+    try:
+        return find_file(published_file(weights, (backbone or {}).get("published"))) if weights else None
+    except WeightsError:
+        return None
+
+
+def _teacher(run: Mapping[str, Any]) -> Path | None:
+    """The run that taught this one; the films of a published teacher are nobody's."""
+    file = _found((run.get("tokenizer") or {}).get("weights"), None)
+    return file if file is not None and run_config(file) else None
+
+
+def check_patients(weights: Path, data: PackDataModule) -> Lineage:
+    """Refuse test films of patients that `weights` were trained or chosen on, in any of the runs that led to them.
+
+    LeakageError counts the patients. Returns those runs' films.
+    """
+    found = lineage(weights)
+    for trained in found.films:
         check_apart(trained, data)
+    return found
 
 
 def check_apart(trained: PackDataModule, data: PackDataModule) -> None:
-    """Refuse test films of `data` whose patients are among those that `trained` trains on.
+    """Refuse test films of `data` whose patients are among those that `trained` trains on, or chooses on.
 
     Of one split that was published so they are counted and told, as where the run scores itself.
     """
@@ -38,4 +95,20 @@ def check_apart(trained: PackDataModule, data: PackDataModule) -> None:
     is_published = ours == theirs and data.split in data.pack.manifest.leaky
     is_published &= trained.pack.manifest.fingerprint == data.pack.manifest.fingerprint  # with the same lists
     tests = [cohort(data.pack, data.split, ("test",))]
-    check_gate(cohort(trained.pack, trained.split, trained.fit_on), tests, published=is_published)
+    check_gate(cohort(trained.pack, trained.split, splits_seen(trained)), tests, published=is_published)
+
+
+def splits_seen(trained: PackDataModule) -> tuple[str, ...]:
+    """What a run trains on, and the validation films that choose its checkpoint; protocol=official chooses on test."""
+    chooses_on = [trained.select_on] if trained.select_on == "val" and trained.holds("val") else []
+    return tuple(dict.fromkeys((*trained.fit_on, *chooses_on)))
+
+
+def check_val(found: Lineage, data: PackDataModule) -> tuple[bool, list[str]]:
+    """Whether validation films may choose thresholds and a temperature for weights, and what must be said of that."""
+    notes = [] if found.is_known else [UNKNOWN]
+    if not data.holds("val"):
+        return False, notes
+    if found.has_trained_on(cohort(data.pack, data.split, ("val",))):
+        return False, [*notes, "val films trained these weights, too: they choose no threshold and no temperature"]
+    return True, notes

@@ -8,8 +8,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from evax.checkpoints.published import published_file
 from evax.checkpoints.weight_files import CONFIG, find_file
-from evax.config import TRAIN_KEYS, ConfigError, check_config
+from evax.config import TRAIN_KEYS, ConfigError, check_config, locate
 from evax.data.atomic import sha256_of
+from evax.data.module import OFFICIAL, TRAIN
 from evax.runs.launch import placed
 from evax.tokenizers.precision import has_fast_bf16
 
@@ -23,6 +24,8 @@ RESUMABLE = (
 PROTOCOLS = {"clean": "val", "official": "test"}  # and the films that choose the best checkpoint
 FRACTIONS = {"clean": "patients", "official": "films"}  # what data.fraction draws
 RECIPES = ("code", "paper")  # of protocol=official, where what was published disagrees; the first is the default
+USUAL = {"split": OFFICIAL, "fit_on": list(TRAIN)}  # of the data, where nothing was published or nobody asks for it
+CALLBACKS = {"Classifier": "classification", "Segmenter": "segmentation"}  # that fit a task
 PATH_KEYS = ("weights", "pack", "packs", "runs")
 PLACE = ("accelerator", "devices", "num_nodes", "strategy")  # what another `trainer=` may say of a resumed run
 PLACES = (*(key for key in RESUMABLE if key != "trainer"), *(f"trainer.{key}" for key in PLACE))  # say where a run runs
@@ -54,6 +57,7 @@ def decided(cfg: DictConfig) -> DictConfig:
     check_config(cfg, TRAIN_KEYS)
     check_protocol(cfg)
     check_trainer(cfg.trainer)
+    check_monitor(cfg)
     return identified(pinned(settled(placed(for_cluster(cfg)))))
 
 
@@ -63,7 +67,7 @@ def check_protocol(cfg: DictConfig) -> None:
         raise ConfigError(f"protocol={cfg.protocol} is not known; choose {' or '.join(PROTOCOLS)}")
     if not is_supervised(cfg) and cfg.protocol != "clean":
         raise ConfigError(f"protocol={cfg.protocol}: pre-training has one protocol, clean")
-    if cfg.protocol == "clean" and is_supervised(cfg) and "val" in cfg.data.fit_on:
+    if cfg.protocol == "clean" and is_supervised(cfg) and "val" in (cfg.data.fit_on or ()):
         raise ConfigError(
             "data.fit_on holds val, on which protocol=clean chooses; leave it out or use protocol=official"
         )
@@ -103,6 +107,22 @@ def check_trainer(trainer: DictConfig) -> None:
         raise ConfigError("trainer.limit_train_batches works for one epoch only; use data.fraction to train on less")
     if str(trainer.get("precision", "auto")) not in PRECISIONS:
         raise ConfigError(f"trainer.precision={trainer.precision} is not supported; use bf16-mixed or 32-true")
+
+
+def check_monitor(cfg: DictConfig) -> None:
+    """Refuse to choose the best checkpoint by what nobody records, as where callbacks are of another task."""
+    monitor = OmegaConf.select(cfg, "callbacks.checkpointing.monitor")
+    task = str(cfg.model["_target_"]).rpartition(".")[2]
+    recorders = [cfg.model] if is_supervised(cfg) else [cfg.model, *filter(None, cfg.callbacks.values())]  # and probes
+    known = [each for node in recorders for each in getattr(locate(node["_target_"], "callbacks"), "monitors", ())]
+    if monitor is None or monitor in (*known, "train/loss"):
+        return
+    usual = CALLBACKS.get(task, "default")
+    averaged = "ema" if usual == "default" else f"{usual}_ema"
+    raise ConfigError(
+        f"callbacks.checkpointing.monitor={monitor}: {task} records {', '.join(known)}; use callbacks={usual}, or "
+        f"{averaged} for an average of the weights, or name one of these"
+    )
 
 
 def for_cluster(cfg: DictConfig) -> DictConfig:
@@ -145,6 +165,7 @@ def tokenizers_of(cfg: DictConfig) -> list[DictConfig]:
 
 def settle_protocol(cfg: DictConfig) -> None:
     """Write down, in place, what the protocol of a fine-tuning decides and no other key has decided."""
+    settle_published(cfg.data, cfg.protocol)
     for key, choices in (("select_on", PROTOCOLS), ("fraction_of", FRACTIONS)):
         if cfg.data.get(key) is None:
             cfg.data[key] = choices[cfg.protocol]
@@ -152,6 +173,19 @@ def settle_protocol(cfg: DictConfig) -> None:
         settle_mask(cfg.data.masks, cfg.protocol)
     if cfg.protocol == "official" and cfg.get("recipe") is None:
         cfg.recipe = RECIPES[0]
+
+
+def settle_published(data: DictConfig, protocol: str) -> None:
+    """Write down, in place, which films train and test, where nobody has named them: under official as published.
+
+    Films that train were published of one split, and are not taken for those of another that the user names.
+    """
+    published = (data.get("published") or {}) if protocol == "official" else {}
+    if data.get("split") not in (None, published.get("split")):
+        published = {}
+    for key, usual in USUAL.items():
+        if data.get(key) is None:
+            data[key] = published.get(key, usual)
 
 
 def settle_mask(masks: DictConfig, protocol: str) -> None:

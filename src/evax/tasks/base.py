@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Float, UInt8
@@ -34,6 +34,7 @@ def check_known(**choices: tuple[str, Collection[str]]) -> None:
 class Task(LightningModule):
     """A backbone being trained. The data module is a `PackDataModule`; subclasses add steps."""
 
+    monitors: ClassVar[tuple[str, ...]]  # what validation records
     schedule: Schedule
 
     def __init__(self, backbone: EvaX | Foreign, optim: Recipe, seed: int) -> None:

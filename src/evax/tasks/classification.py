@@ -42,6 +42,8 @@ class Classifier(Task):
     Validation reports the loss and the macro AUROC over findings that can be scored.
     """
 
+    monitors = ("val/loss", "val/auroc_macro")
+
     def __init__(
         self,
         *,
@@ -91,10 +93,15 @@ class Classifier(Task):
         """Let all ranks score with the same statistics."""
         share_statistics(self.backbone)
 
-    def on_train_epoch_start(self) -> None:
-        """A frozen backbone is left in evaluation mode: it drops nothing."""
+    def on_train_start(self) -> None:
+        """A frozen backbone is left in evaluation mode: it drops nothing, and BatchNorm keeps its statistics.
+
+        A resume inside an epoch has no start of that epoch, only one of training.
+        """
         if self.is_frozen:
             self.backbone.eval()
+
+    on_train_epoch_start = on_train_start
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C"]:
         """Logits of unit images."""

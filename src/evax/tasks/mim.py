@@ -41,6 +41,8 @@ class MaskedImageModeling(Task):
     constant prediction, the mean unit target, and their difference: what the student read from the context.
     """
 
+    monitors = ("val/loss", "val/cosine", "val/cosine_constant", "val/cosine_excess")
+
     def __init__(
         self,
         *,

@@ -46,6 +46,8 @@ class Segmenter(Task):
     mean over the classes that can be scored.
     """
 
+    monitors = ("val/loss", "val/dice", "val/jaccard")
+
     def __init__(
         self,
         *,

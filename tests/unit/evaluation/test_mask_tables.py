@@ -12,9 +12,11 @@ IDS, PATIENTS = np.array(["c", "a", "b", "d"]), np.array(["p", "q", "p", "r"])
 CLASSES = ("left", "right")
 
 
-def written(path, seed, ids=IDS):
-    """A table of random counts of four films of 100 pixels."""
-    counts = np.random.default_rng(seed).multinomial(100, [0.3, 0.1, 0.1, 0.5], (4, 3)).astype(np.int64)
+def written(path, seed, ids=IDS, *, true_pixels=40, pixels=100):
+    """A table of random counts of four films, all with as many true pixels of each class."""
+    found = np.random.default_rng(seed).binomial((true_pixels, pixels - true_pixels), (0.75, 0.2), (4, 3, 2))
+    tp, fp = found[..., 0], found[..., 1]
+    counts = np.stack([tp, fp, true_pixels - tp, pixels - true_pixels - fp], axis=-1).astype(np.int64)
     curve = np.zeros((2, 99, 4), np.int64)
     films = stack([FilmCounts(curve, each, np.array([1.5, np.nan])) for each in counts])
     write_mask_table(path, Segmented(ids, PATIENTS, films), np.arange(4), CLASSES)
@@ -56,3 +58,20 @@ def test_other_films_classes_and_protocols_are_refused(tmp_path):
     official = Table("0", one.paths, "official", "code")
     with pytest.raises(ValueError, match="numbers of different protocols do not compare"):
         compare_mask_tables(one, official, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"true_pixels": 41}, "film a has 41 true pixels of left in place of 40; compare runs of one data.masks.mask"),
+        ({"pixels": 400}, "film a has 400 pixels of left in place of 100; compare runs on packs of one size"),
+    ],
+)
+def test_other_masks_and_sizes_are_refused(other, message, tmp_path):
+    written(tmp_path / "0.parquet", 0)
+    written(tmp_path / "1.parquet", 1, **other)
+    one, rival = (Table(name, (tmp_path / f"{name}.parquet",)) for name in "01")
+    with pytest.raises(ValueError, match=rf"1\.parquet was scored on other masks than .*0\.parquet: {message}"):
+        compare_mask_tables(one, rival, CLASSES)
+    with pytest.raises(ValueError, match=message):
+        compare_mask_tables(Table("both", (*one.paths, *rival.paths)), one, CLASSES)

@@ -52,6 +52,16 @@ def test_a_cell_shows_the_fall_of_the_logit(spot):
     torch.testing.assert_close(occlusion(spot, films, chosen, window=1)[0, 3, 4], fall[0, 0])
 
 
+def test_a_place_that_speaks_against_the_class_is_no_evidence_for_it(spot):
+    against = nn.Module()
+    against.backbone, against.head = spot.backbone, LinearClassifier(1, 1)
+    nn.init.constant_(against.head.projection.weight, -1)
+    explainables = (spot, Explainable(against))
+    of, other = (occlusion(each, images(1), torch.zeros(1, dtype=torch.long), window=1) for each in explainables)
+    assert of[0, 3, 4] > 0
+    assert (other == 0).all()
+
+
 def test_cells_of_any_grid_cover_the_film(spot):
     maps = occlusion(spot, images(1), torch.zeros(1, dtype=torch.long), window=1, grid=(5, 7))
     assert maps.shape == (1, 5, 7)

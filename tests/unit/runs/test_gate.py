@@ -1,4 +1,6 @@
-"""A split that was published with patients on both sides: counted under official, refused under clean."""
+"""Whose films are kept from the test films; a split that was published with patients on both sides."""
+
+from dataclasses import replace
 
 import pytest
 from composing import composed
@@ -10,10 +12,11 @@ from evax.commands.evaluate.probe import evaluate
 from evax.data.leakage import LeakageError
 from evax.data.module import PackDataModule
 from evax.data.prepare import prepare
+from evax.data.sources.phantom import PhantomSource
 from evax.data.sources.rsna import RsnaSource
 from evax.predict.loading import load_segmenter
 from evax.runs.build import check_films
-from evax.runs.gate import check_apart
+from evax.runs.gate import UNKNOWN, check_apart, check_patients, check_val, lineage
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +60,65 @@ def test_weights_are_scored_on_the_split_and_masks_of_their_protocol_unless_othe
     assert read("clean") == ("clean", "pneumonia")
     assert read("official") == ("official", "pneumonia_last")
     assert read("official", "data.split=clean", "data.masks.mask=pneumonia") == ("clean", "pneumonia")
+
+
+class Permuted(PhantomSource):
+    """The same films in other splits."""
+
+    def __init__(self, **to: str) -> None:
+        super().__init__(num_films=120, films_per_patient=1, size=64)
+        self.to = to
+
+    def films(self):
+        films, refusals = super().films()
+        return [
+            replace(film, splits={name: self.to[split] for name, split in film.splits.items()}) for film in films
+        ], refusals
+
+
+def permuted(folder, **to):
+    """The films of `probe_pack` in other splits."""
+    prepare(Permuted(**to), folder, size=64, workers=0)
+    return films(folder, "official")
+
+
+def run_of(folder, pack, **other):
+    """A run directory that says what it was trained on."""
+    folder.mkdir()
+    (folder / "best.ckpt").touch()
+    data = {"_target_": "evax.data.module.PhantomData", "pack": str(pack), "image_size": 64, "batch_size": 1, "seed": 0}
+    OmegaConf.save({"data": data, **other}, folder / "config.yaml")
+    return folder
+
+
+def test_films_that_chose_a_checkpoint_are_no_test_films(probe_pack, tmp_path):
+    data = permuted(tmp_path / "pack", train="train", val="test", test="test")
+    with pytest.raises(LeakageError, match=r"official/train\+val shares 1\d patients"):
+        check_apart(films(probe_pack, "official", "train"), data)
+
+
+def test_the_runs_that_a_run_began_from_and_was_taught_by_count(probe_pack, tmp_path):
+    first = run_of(tmp_path / "first", probe_pack)
+    tests = permuted(tmp_path / "tests", train="test", val="val", test="train")
+    (tmp_path / "others").mkdir()
+    prepare(PhantomSource(num_films=20, seed=9, size=64), tmp_path / "others" / "pack", size=64, workers=0)
+    for number, words in enumerate(({"weights": str(first)}, {"tokenizer": {"weights": str(first)}})):
+        later = run_of(tmp_path / f"later{number}", tmp_path / "others" / "pack", **words)
+        assert [len(lineage(each).films) for each in (first, later)] == [1, 2]
+        with pytest.raises(LeakageError):
+            check_patients(later, tests)
+    assert not lineage(run_of(tmp_path / "lost", tmp_path / "absent")).is_known
+    moved = lineage(run_of(tmp_path / "moved", probe_pack, weights="gone.pt"))
+    assert (len(moved.films), moved.is_known) == (1, False)
+
+
+def test_val_films_that_trained_choose_no_threshold(probe_pack, tmp_path):
+    run = run_of(tmp_path / "run", probe_pack)
+    held_out = films(probe_pack, "official")
+    assert check_val(check_patients(run, held_out), held_out) == (True, [])
+    trained = permuted(tmp_path / "pack", train="val", val="train", test="test")
+    may_fit, notes = check_val(check_patients(run, trained), trained)
+    assert not may_fit
+    assert "val films trained these weights" in notes[0]
+    lost = lineage(run_of(tmp_path / "lost", tmp_path / "absent"))
+    assert check_val(lost, held_out) == (True, [UNKNOWN])

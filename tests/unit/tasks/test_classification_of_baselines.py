@@ -1,6 +1,7 @@
 """CNNs and plain ViTs in the classifier: what is kept exact for them, and what is said where it cannot be."""
 
 import logging
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from tiny import tiny_data, tiny_trainer
 from torch import nn
 
 from evax.backbones import create_foreign
+from evax.callbacks import AtomicCheckpointIO, Checkpointing
+from evax.checkpoints.files import newest_valid, read_checkpoint, step_of
 from evax.data.labels import LabelPolicy
 from evax.optim import AdamWCosine
 from evax.tasks import Classifier
@@ -82,6 +85,29 @@ def test_a_frozen_cnn_keeps_its_statistics(pack_folder, tmp_path):
     before = {name: value.clone() for name, value in task.backbone.state_dict().items()}
     tiny_trainer(tmp_path, limit_train_batches=2).fit(task, data)
     assert all(torch.equal(value, before[name]) for name, value in task.backbone.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore:.*dataloader is not resumable")  # its batch sampler is
+def test_a_frozen_cnn_keeps_its_statistics_when_resumed_inside_an_epoch(pack_folder, tmp_path):
+    data = labelled_data(pack_folder)
+    saving = Checkpointing(monitor="val/auroc_macro", every_n_steps=2)
+    settings = {"callbacks": [saving], "plugins": [AtomicCheckpointIO()], "enable_checkpointing": True}
+    stopped = classifier(data, resnet(), freeze=True)
+    stopped.on_train_batch_end = Mock(side_effect=[None, None, RuntimeError("stopped")])
+    with pytest.raises(RuntimeError, match="stopped"):
+        tiny_trainer(tmp_path, **settings).fit(stopped, data)
+    task = classifier(data, resnet(), freeze=True)
+    seen = []
+    task.on_train_batch_end = lambda outputs, batch, batch_idx: seen.append((batch_idx, task.backbone.training))
+    settings["callbacks"] = [Checkpointing(monitor="val/auroc_macro")]
+    checkpoint = newest_valid(tmp_path / "checkpoints")
+    assert checkpoint is not None
+    assert step_of(checkpoint) == 2
+    tiny_trainer(tmp_path, limit_val_batches=0, **settings).fit(task, data, ckpt_path=checkpoint)
+    assert seen == [(2, False), (3, False), (4, False)]
+    before = read_checkpoint(checkpoint)["state_dict"]
+    kept = {name: value for name, value in task.state_dict().items() if name.startswith("backbone.")}
+    assert all(torch.equal(value, before[name]) for name, value in kept.items())
 
 
 def test_layer_decay_is_refused_for_a_cnn(pack_folder, tmp_path):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from evax.data.module import PackDataModule
 from evax.evaluation.report_card import CardOptions, Predicted
 from evax.predict.classifier import FilmClassifier
 from evax.predict.loading import load_classifier
-from evax.runs.gate import check_patients
+from evax.runs.gate import check_patients, check_val
 from evax.runs.record import RESULT
+from evax.runs.settings import settle_published
 
 KEYS = ("weights", "data", "features", "name", "method", "notes", "seed", "draws", "backbone", "batch_size", "paths")
 POLICY = {"_target_": "evax.data.labels.LabelPolicy"}  # uncertain labels are not scored, unmentioned findings absent
@@ -34,7 +36,7 @@ def score_classifier(cfg: DictConfig, output_dir: str | Path, overrides: Sequenc
     """Report card, predictions, figures and results.json of `cfg.weights` on the test films of `cfg.data`.
 
     Nothing is trained. The classes are those that the classifier and the pack share, under either's name. Thresholds
-    and the temperature come from the pack's validation films, where its split has some.
+    and the temperature come from the pack's validation films, where its split has some that did not train.
     """
     check_config(cfg, EVALUATE_KEYS)
     if strange := [word for word in overrides if word.lstrip("+~").partition("=")[0].partition(".")[0] not in KEYS]:
@@ -46,25 +48,31 @@ def score_classifier(cfg: DictConfig, output_dir: str | Path, overrides: Sequenc
     folder = Path(output_dir)
     classifier = load_classifier(cfg.weights, key=cfg.backbone.weights_key)
     classifier.to("cuda" if torch.cuda.is_available() else "cpu")
-    data, columns = labelled_films(cfg, classifier)
-    check_patients(Path(cfg.weights), data)
-    splits = [split for split in ("val", "test") if split == "test" or data.holds(split)]
-    parts = {split: predicted(classifier, data, data.rows(split), columns) for split in splits}
+    about = scored(cfg, classifier.view)
+    data, columns = labelled_films(cfg, classifier, about.protocol)
+    may_fit, notes = check_val(check_patients(Path(cfg.weights), data), data)
+    notes += notes_on_view(classifier.view, data)
+    with precision_of_file(Path(cfg.weights), classifier.device):
+        splits = ("val", "test") if may_fit else ("test",)
+        parts = {split: predicted(classifier, data, data.rows(split), columns) for split in splits}
     folder.mkdir(parents=True, exist_ok=True)
     options = CardOptions(exclusive=classifier.is_exclusive, num_draws=cfg.draws, seed=cfg.seed)
-    card, summary = write_card(folder, data, parts, scored(cfg, classifier.view), options)
+    card, summary = write_card(folder, data, parts, replace(about, notes=[*about.notes, *notes]), options)
     log.info("%s\nwritten: %s", summary.rstrip(), folder / RESULT)
     return {"test/auroc_macro": card.metrics["auroc"].macro.value}
 
 
-def labelled_films(cfg: DictConfig, classifier: FilmClassifier) -> tuple[PackDataModule, list[int]]:
+def labelled_films(cfg: DictConfig, classifier: FilmClassifier, protocol: str) -> tuple[PackDataModule, list[int]]:
     """The films of `cfg.data` as the classifier sees them, labelled with the shared classes, and the logits of those.
 
-    Raises ConfigError where no class is shared, or an exclusive one is missing.
+    Where no split is named, it is that of the protocol. Raises ConfigError where no class is shared, or an exclusive
+    one is missing.
     """
     view = classifier.view
     seen: dict[str, Any] = {"image_size": view.image_size, "resize_to": view.resize_to, "fit_on": []}
-    pack = instantiate(cfg.data, **seen).pack
+    node = cfg.data.copy()
+    settle_published(node, protocol)
+    pack = instantiate(node, **seen).pack
     names = shared_classes(classifier.classes, pack.findings)
     if lost := [each for each in classifier.classes if each not in names]:
         if classifier.is_exclusive or len(lost) == len(classifier.classes):
@@ -74,7 +82,7 @@ def labelled_films(cfg: DictConfig, classifier: FilmClassifier) -> tuple[PackDat
             )
         log.info("the films are not labelled with %s; left out", ", ".join(lost))
     labels = {**POLICY, "findings": list(names.values())}
-    data: PackDataModule = instantiate(cfg.data, **seen, labels=labels)
+    data: PackDataModule = instantiate(node, **seen, labels=labels)
     return data, [classifier.classes.index(each) for each in names]
 
 
@@ -93,6 +101,23 @@ def predicted(
     squares = (batch["image"].to(classifier.device) for batch in batches)
     logits = [classifier(classifier.images(each)).float().cpu().numpy() for each in squares]
     return Predicted(labelled(data, rows), np.concatenate(logits)[:, list(columns)])
+
+
+def precision_of_file(weights: Path, device: torch.device) -> torch.autocast:
+    """A context in which a run's network computes in the precision of its training; other files in float32."""
+    trainer = run_config(find_file(weights)).get("trainer") or {}
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=trainer.get("precision") == "bf16-mixed")
+
+
+def notes_on_view(view: FilmView, data: PackDataModule) -> list[str]:
+    """What must be said where the films of a pack were framed in another way than those of the training."""
+    pack = data.pack.manifest
+    if view.frame is None and pack.fit == "stretch":
+        return [f"trained on the middle of films; these are stretched to {pack.size} pixels"]
+    if view.frame is not None and (view.frame, view.fit) != (pack.size, pack.fit):
+        theirs = f"{view.frame} pixels ({view.fit})"
+        return [f"trained on films framed to {theirs}; these are framed to {pack.size} ({pack.fit})"]
+    return []
 
 
 def scored(cfg: DictConfig, view: FilmView) -> Scored:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from evax.commands.evaluate.any_classifier import notes_on_view, precision_of_file
 from evax.commands.evaluate.any_classifier import scored as scored_file
 from evax.commands.evaluate.best_classifier import scored as scored_run
 from evax.commands.evaluate.best_segmenter import Setting, score_films
@@ -20,7 +21,7 @@ from evax.data.pack import Pack
 from evax.evaluation.segmenting import Inference
 from evax.predict.loading import load_segmenter
 from evax.predict.segmenter import FilmSegmenter
-from evax.runs.gate import check_patients
+from evax.runs.gate import check_patients, check_val
 from evax.runs.settings import is_segmenter, settle_mask
 from evax.runs.subject import read_run
 
@@ -35,8 +36,8 @@ log = logging.getLogger(__name__)
 def score_masks(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
     """Report card, masks, figures and results.json of `cfg.run` on its own data, or of `cfg.weights` on `cfg.data`.
 
-    Nothing is trained. Thresholds come from the pack's validation films, where its split has some, else from the
-    weights. A run's scores lie in its folder `evaluation/`, named by the inference.
+    Nothing is trained. Thresholds come from the pack's validation films, where its split has some that did not train,
+    else from the weights. A run's scores lie in its folder `evaluation/`, named by the inference.
     """
     check_config(cfg, EVALUATE_KEYS)
     inference = checked(cfg, overrides)
@@ -49,15 +50,23 @@ def score_masks(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str
     check_sides(inference, segmenter.classes)
     if saved is not None:
         data: PackDataModule = instantiate(saved.data)
-        about = scored_run(saved, data)
+        about, may_fit = scored_run(saved, data), data.has_val_apart
     else:
         about = scored_file(cfg, segmenter.view)
         data = films_with_masks(cfg, segmenter, about.protocol, overrides)
-        check_patients(Path(cfg.weights), data)
+        may_fit, notes = check_val(check_patients(Path(cfg.weights), data), data)
+        about = replace(about, notes=[*about.notes, *notes, *notes_on_view(segmenter.view, data)])
     folder = Path(cfg.run) / "evaluation" / name_of(inference) if cfg.run is not None else Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     known = segmenter.thresholds if segmenter.has_thresholds else None
-    setting = Setting(inference=inference, known=known, num_draws=cfg.draws, seed=cfg.seed)
+    setting = Setting(
+        inference=inference,
+        precision=precision_of_file(Path(source), segmenter.device),
+        known=known,
+        may_fit=may_fit,
+        num_draws=cfg.draws,
+        seed=cfg.seed,
+    )
     return score_films(segmenter.logits, data, folder, named(about, cfg, inference), setting)
 
 

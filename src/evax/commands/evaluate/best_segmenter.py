@@ -38,11 +38,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """How masks are made and scored: inference, precision, thresholds that the weights bring, and the bootstrap."""
+    """How masks are made and scored: inference, precision, where thresholds come from, and the bootstrap."""
 
     inference: Inference = field(default_factory=Inference)
     precision: AbstractContextManager[object] = field(default_factory=nullcontext)
     known: tuple[float, ...] | None = None
+    may_fit: bool = True  # thresholds on validation films
     num_draws: int = DRAWS
     seed: int = 0
 
@@ -62,7 +63,8 @@ def score_films(model: Model, data: PackDataModule, folder: Path, about: Scored,
     applied = setting.inference.applied(model, data.image_size)
     rows = data.rows("test")
     with torch.inference_mode(), setting.precision:
-        val_curve = curves(applied, data, data.rows("val"), setting.inference) if data.has_val_apart else None
+        may_fit = setting.may_fit and data.has_val_apart
+        val_curve = curves(applied, data, data.rows("val"), setting.inference) if may_fit else None
         thresholds, chosen_by = chosen_thresholds(about.protocol, len(data.classes), val_curve, setting.known)
         test = counted(applied, data, rows, thresholds, setting.inference, folder / PREDICTIONS / MASKS)
     found = Findings(rows, test, val_curve, thresholds, chosen_by, str(setting.inference))

@@ -10,6 +10,9 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from evax.checkpoints.export import run_config
+from evax.checkpoints.published import published_file
+from evax.checkpoints.weight_files import find_file
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
 from evax.data.labels import resolve_labels
 from evax.data.leakage import check_passed
@@ -21,6 +24,7 @@ from evax.evaluation.predictions import read_predictions, write_predictions
 from evax.evaluation.readouts import READOUTS, encode_rows
 from evax.evaluation.study import Candidate, LabelledFilms, StudyResult, estimate_to_json, probe_study
 from evax.hints import nearest
+from evax.runs.gate import UNKNOWN, check_patients
 from evax.runs.record import PREDICTIONS, RESULT, SUMMARY, command_line, commit, digest, save_result
 from evax.runs.settings import best_precision
 from evax.runs.subject import chosen_name, read_run, run_identity, subject
@@ -42,14 +46,32 @@ def evaluate(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] =
     data: PackDataModule = instantiate(saved.data if saved is not None else cfg.data)
     check_passed(data.gate, data.split)
     check_probe(cfg, data)
+    origin = origin_of(cfg, saved, data)
     cfg = settled_precision(cfg)
     folder = Path(cfg.run) / "evaluation" / default_name(cfg) if cfg.run is not None else Path(output_dir)
     chosen = None if cfg.features in FLOORS else subject(cfg, saved)
     identity = {"run": run_identity(saved)} if saved is not None else {"weights": chosen.identity} if chosen else {}
     study = run_study(cfg, data, candidates(cfg, data, chosen.backbone if chosen else None))
-    write_study(folder, cfg, data, study, config_hash(cfg, data, identity))
+    write_study(folder, cfg, data, study, origin | {"config_hash": config_hash(cfg, data, identity)})
     log.info("%s\nwritten: %s", (folder / SUMMARY).read_text(encoding="utf-8").rstrip(), folder / RESULT)
     return {"test/auroc_macro": study.auroc_macro.value}
+
+
+def origin_of(cfg: DictConfig, saved: DictConfig | None, data: PackDataModule) -> dict[str, Any]:
+    """Protocol and recipe under which the features were chosen, and notes on it; refuses films that trained them.
+
+    Features that know no training are clean, and so are weights that do not tell.
+    """
+    none = {"protocol": "clean", "recipe": "", "notes": list(cfg.notes)}
+    if cfg.features != "backbone":
+        return none
+    if saved is not None:
+        return none | {"protocol": saved.protocol, "recipe": saved.get("recipe") or ""}
+    weights = published_file(cfg.weights, cfg.backbone.get("published"))
+    found = check_patients(weights, data)
+    run = run_config(find_file(weights))
+    notes = [*cfg.notes, *([] if found.is_known else [UNKNOWN])]
+    return none | {"notes": notes, "protocol": run.get("protocol", "clean"), "recipe": run.get("recipe") or ""}
 
 
 def check_subject(cfg: DictConfig, overrides: Sequence[str]) -> None:
@@ -189,7 +211,9 @@ def run_study(cfg: DictConfig, data: PackDataModule, features: Mapping[str, Cand
     )
 
 
-def write_study(folder: Path, cfg: DictConfig, data: PackDataModule, study: StudyResult, digest: str) -> None:
+def write_study(
+    folder: Path, cfg: DictConfig, data: PackDataModule, study: StudyResult, origin: Mapping[str, Any]
+) -> None:
     """results.json, in the form that `results/` takes, and predictions.parquet."""
     folder.mkdir(parents=True, exist_ok=True)
     write_predictions(folder / PREDICTIONS, study.test.image_ids, study.scores, study.findings)
@@ -199,13 +223,10 @@ def write_study(folder: Path, cfg: DictConfig, data: PackDataModule, study: Stud
         "name": cfg.name or (Path(cfg.weights).stem if is_file else default_name(cfg)),
         "method": cfg.method or default_name(cfg),
         "data": f"{data.pack.manifest.source}/{data.split}",
-        "protocol": "clean",
-        "recipe": "",
-        "config_hash": digest,
+        **origin,
         "commit": commit(),
         "command": command_line(),
         "comparisons": comparisons,
-        "notes": list(cfg.notes),
         **study.to_json(),
     }
     save_result(folder, result)

@@ -19,6 +19,7 @@ from evax.commands.explain.parts import CHECKS, Mapped, claim, faithfulness, kep
 from evax.commands.explain.scores import BASELINES, Scored, score, write_scores
 from evax.config import EXPLAIN_KEYS, check_config
 from evax.data.atomic import sha256_of, write_json
+from evax.data.sources.tables import digest_of
 from evax.evaluation.predictions import ids_digest
 from evax.explain import METHODS, Explainable, Method
 from evax.predict.classifier import FilmClassifier
@@ -30,6 +31,8 @@ from evax.runs.subject import read_run
 log = logging.getLogger(__name__)
 
 TABLE = "table.md"
+PACKAGE = Path(__file__).parents[2]
+MAKERS = ("explain/*.py", "commands/explain/films.py", "commands/explain/parts.py")  # the code that maps come from
 
 
 def explain(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
@@ -75,9 +78,15 @@ def settings_of(cfg: DictConfig, classifier: FilmClassifier, films: Films) -> di
             "image_size": classifier.view.image_size,
             "weights_key": cfg.weights_key,
             "films": ids_digest(np.array(films.names)),
+            "code": digest_of_code(PACKAGE),
             **{key: cfg[key] for key in ("split", "protocol", "layer", "num_films", "num_checked", "draws", "seed")},
         }
     )
+
+
+def digest_of_code(package: Path) -> str:
+    """The sha256 of the sources that make maps and checks: what other code made is not gone on with."""
+    return digest_of(package, [path for pattern in MAKERS for path in sorted(package.glob(pattern))])
 
 
 def notes_on_choice(cfg: DictConfig) -> list[str]:

@@ -10,10 +10,8 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int, Shaped, UInt8
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from evax.checkpoints.export import run_config
-from evax.checkpoints.weight_files import find_file
 from evax.commands.evaluate.any_classifier import shared_classes
 from evax.config import ConfigError, instantiate
 from evax.data.film import BadFilmError, Box
@@ -23,7 +21,7 @@ from evax.data.reading import read_grey
 from evax.hints import nearest
 from evax.predict.classifier import FilmClassifier
 from evax.predict.films import files_below
-from evax.runs.build import built_or_missing
+from evax.runs.gate import lineage, splits_seen
 from evax.runs.subject import read_run
 
 log = logging.getLogger(__name__)
@@ -141,16 +139,16 @@ def cases_of(place: int, boxes: Sequence[Box], classifier: FilmClassifier) -> li
 
 
 def trained_on(weights: Path, data: PackDataModule, rows: Int[np.ndarray, "R"]) -> tuple[Bool[np.ndarray, "R"], bool]:
-    """Which films are, or share a patient with, one that trained the model; and whether the model's files tell that."""
-    run = run_config(find_file(weights))
-    trained = built_or_missing(cast("DictConfig", OmegaConf.create(run["data"])))[0] if run else None
-    if trained is None:
+    """Which films are, or share a patient with, one that trained or chose the model; and whether its files tell all."""
+    films, is_known = lineage(weights)
+    if not is_known:
         log.warning("%s does not tell whose films it was trained on: boxes of those may be scored", weights.name)
-        return np.zeros(len(rows), bool), False
-    has_trained = [
-        np.isin(data.pack.keys(kind)[rows], sorted_unique(trained.pack.keys(kind)[trained.train_rows])) for kind in KEYS
-    ]
-    return np.any(has_trained, axis=0), True
+    has_trained = np.zeros(len(rows), bool)
+    for trained in films:
+        seen = trained.rows(*splits_seen(trained))
+        for kind in KEYS:
+            has_trained |= np.isin(data.pack.keys(kind)[rows], sorted_unique(trained.pack.keys(kind)[seen]))
+    return has_trained, is_known
 
 
 def notes_of(num_left_out: int, *, is_known: bool) -> list[str]:

@@ -12,7 +12,7 @@ from evax.data.module import PackDataModule
 from evax.runs.build import build_task, check_films, open_data
 from evax.runs.gate import check_apart
 from evax.runs.launch import launched
-from evax.runs.settings import PLACE, check_protocol, check_trainer, is_supervised, settled
+from evax.runs.settings import PLACE, check_monitor, check_protocol, check_trainer, is_supervised, settled
 
 OWN = ("seed", "paths", *(f"trainer.{key}" for key in PLACE))  # taken over from the run
 
@@ -69,4 +69,5 @@ def finetuning_of(cfg: DictConfig, experiment: str, overrides: Sequence[str]) ->
     check_config(planned, TRAIN_KEYS)
     check_protocol(planned)
     check_trainer(planned.trainer)
+    check_monitor(planned)
     return settled(planned)

@@ -16,6 +16,7 @@ from evax.config import ConfigError
 from evax.data.leakage import LeakageError
 from evax.data.prepare import prepare
 from evax.data.sources.phantom import PhantomSource
+from evax.runs.gate import UNKNOWN
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,8 @@ def test_a_pack_of_test_films_is_enough(run, tmp_path):
     shutil.copy(run / "best.ckpt", tmp_path / "alone.ckpt")
     result = scored(tmp_path / "alone.ckpt", tmp_path / "pack", tmp_path / "out")
     assert result["num_test"] == 60
-    assert result["notes"] == ["alone.ckpt does not tell how it was chosen; taken for chosen on validation films"]
+    untold = "alone.ckpt does not tell how it was chosen; taken for chosen on validation films"
+    assert result["notes"] == [untold, UNKNOWN]
     assert not (tmp_path / "out" / "predictions" / "val.parquet").exists()
 
 

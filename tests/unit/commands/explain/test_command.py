@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from composing import BRIEF, composed
 
-from evax.commands.explain.command import explain
+from evax.commands.explain.command import PACKAGE, digest_of_code, explain
 from evax.commands.explain.scores import pixels
 from evax.commands.train.start import train
 from evax.config import ConfigError
@@ -95,6 +95,18 @@ def test_what_lies_there_is_not_made_again(explanation, run, tmp_path):
 def test_another_explanation_needs_another_name(explanation, run, tmp_path):
     with pytest.raises(ConfigError, match=r"holds another explanation \(its films, num_films differ\)"):
         explained(tmp_path, f"run={run}", *FEW, "num_films=1")
+
+
+def test_maps_of_other_code_are_not_gone_on_with(explanation, run, tmp_path, monkeypatch):
+    package = tmp_path / "evax"
+    for part in ("explain", "commands/explain"):
+        shutil.copytree(PACKAGE / part, package / part)
+    assert digest_of_code(package) == digest_of_code(PACKAGE)
+    with (package / "explain" / "occlusion.py").open("a") as file:
+        file.write("# changed\n")
+    monkeypatch.setattr("evax.commands.explain.command.PACKAGE", package)
+    with pytest.raises(ConfigError, match=r"holds another explanation \(its code differ\); give this one a name="):
+        explained(tmp_path, f"run={run}", *FEW, "randomise=false")
 
 
 class Swapped(PhantomSource):
