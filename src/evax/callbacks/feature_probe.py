@@ -50,7 +50,11 @@ class FeatureProbe(Callback):
         self.max_films, self.strength, self.num_neighbors = max_films, strength, num_neighbors
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The random initialisation is the floor of every curve."""
+        """The random initialisation is the floor of every curve. ValueError for what is no pre-training."""
+        if not isinstance(pl_module, MaskedImageModeling):
+            raise ValueError(
+                "callbacks.feature_probe is of pre-training; use callbacks=classification, segmentation, or either _ema"
+            )
         if trainer.global_step == 0:
             self._record(trainer, pl_module)
 

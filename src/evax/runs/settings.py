@@ -54,11 +54,16 @@ RESERVED = {
 
 def decided(cfg: DictConfig) -> DictConfig:
     """The configuration of a new run, checked, settled and pinned: what its directory will say."""
+    check_run(cfg)
+    return identified(pinned(settled(placed(for_cluster(cfg)))))
+
+
+def check_run(cfg: DictConfig) -> None:
+    """Refuse a configuration that no run could have; looks at no file."""
     check_config(cfg, TRAIN_KEYS)
     check_protocol(cfg)
     check_trainer(cfg.trainer)
     check_monitor(cfg)
-    return identified(pinned(settled(placed(for_cluster(cfg)))))
 
 
 def check_protocol(cfg: DictConfig) -> None:

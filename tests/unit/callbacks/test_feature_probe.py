@@ -1,6 +1,6 @@
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule
 from tiny import tiny_data, tiny_task, tiny_trainer
 
 from evax.callbacks import FeatureProbe, MetricsCsv
@@ -76,3 +76,8 @@ def test_probing_does_not_change_training(pack_folder, tmp_path):
         tiny_trainer(tmp_path, callbacks=callbacks).fit(task, tiny_data(pack_folder))
         weights.append(torch.cat([p.detach().flatten() for p in task.parameters()]))
     assert torch.equal(*weights)
+
+
+def test_it_is_of_pre_training(tmp_path):
+    with pytest.raises(ValueError, match=r"callbacks\.feature_probe is of pre-training"):
+        FeatureProbe().on_train_start(tiny_trainer(tmp_path, max_epochs=1, logger=False), LightningModule())

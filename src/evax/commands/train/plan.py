@@ -16,9 +16,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
-from evax.config import TRAIN_KEYS, ConfigError, check_config, instantiate
+from evax.config import ConfigError, instantiate
 from evax.runs.build import build_task, check_films, open_data, quiet
-from evax.runs.settings import check_trainer, settled
+from evax.runs.settings import check_run, settled
 
 log = logging.getLogger(__name__)
 
@@ -104,10 +104,9 @@ def plan(cfg: DictConfig, run_dir: str | Path) -> Cost:
     Devices share a step's films evenly, so one of them shows the step of all but the exchange of gradients.
     """
     leave_unclaimed(Path(run_dir), Path(cfg.paths.runs))
-    check_config(cfg, TRAIN_KEYS)
     if cfg.resume is not None:
         raise ConfigError("plan=true is of a new run; leave out resume=")
-    check_trainer(cfg.trainer)
+    check_run(cfg)
     cfg = settled(cfg)
     quiet()
     data = open_data(cfg)

@@ -7,12 +7,12 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from evax.commands.evaluate.probe import check_probe
-from evax.config import TRAIN_KEYS, ConfigError, check_config
+from evax.config import ConfigError
 from evax.data.module import PackDataModule
 from evax.runs.build import build_task, check_films, open_data
 from evax.runs.gate import check_apart
 from evax.runs.launch import launched
-from evax.runs.settings import PLACE, check_monitor, check_protocol, check_trainer, is_supervised, settled
+from evax.runs.settings import PLACE, check_run, is_supervised, settled
 
 OWN = ("seed", "paths", *(f"trainer.{key}" for key in PLACE))  # taken over from the run
 
@@ -66,8 +66,5 @@ def finetuning_of(cfg: DictConfig, experiment: str, overrides: Sequence[str]) ->
         )
     if not is_supervised(planned):
         raise ConfigError(f"then.experiment={experiment} is no fine-tuning")
-    check_config(planned, TRAIN_KEYS)
-    check_protocol(planned)
-    check_trainer(planned.trainer)
-    check_monitor(planned)
+    check_run(planned)
     return settled(planned)

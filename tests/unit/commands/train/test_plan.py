@@ -88,3 +88,8 @@ def test_devices_of_other_machines_are_counted():
 def test_a_plan_of_several_runs_is_refused(run_pack, tmp_path):
     words = [*TINY, "plan=true", f"data.pack={run_pack}", f"hydra.sweep.dir={tmp_path / 'sweep'}", "-m"]
     assert "plan=true is of one run; leave out -m" in finish(start(command(*words)), expected=1)
+
+
+def test_a_plan_of_what_no_run_could_be_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"protocol=official: pre-training has one protocol, clean"):
+        plan(composed("plan=true", "protocol=official"), tmp_path / "run")
