@@ -48,6 +48,12 @@ def cohort(pack: Pack, scheme: str, splits: Sequence[str]) -> Cohort:
     return Cohort(f"{pack.manifest.source}/{scheme}/{'+'.join(splits)}", patients, files, pixels)
 
 
+def overlap(one: Cohort, other: Cohort) -> tuple[int, int]:
+    """How many patients, and how many films, as stored or as decoded, two cohorts share."""
+    films = max(num_shared((one.files, other.files)), num_shared((one.pixels, other.pixels)))
+    return num_shared((one.patients, other.patients)), films
+
+
 def check_gate(pretraining: Cohort, downstream: Sequence[Cohort], *, published: bool = False) -> dict[str, Any]:
     """Prove that no film of `pretraining` is, or shares a patient with, a film of a downstream test set.
 
@@ -56,8 +62,7 @@ def check_gate(pretraining: Cohort, downstream: Sequence[Cohort], *, published: 
     """
     patients = films = 0
     for test in downstream:
-        patients = num_shared((pretraining.patients, test.patients))
-        films = max(num_shared((pretraining.files, test.files)), num_shared((pretraining.pixels, test.pixels)))
+        patients, films = overlap(pretraining, test)
         if published and (patients or films):
             logger.warning("%s was published with %d patients of %s in it", pretraining.name, patients, test.name)
             break

@@ -11,8 +11,7 @@ from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.export import run_config
 from evax.checkpoints.published import published_file
 from evax.checkpoints.weight_files import find_file
-from evax.data.leakage import Cohort, check_gate, cohort
-from evax.data.links import num_shared
+from evax.data.leakage import Cohort, check_gate, cohort, overlap
 from evax.data.module import PackDataModule
 from evax.runs.build import built_or_missing
 
@@ -29,12 +28,7 @@ class Lineage(NamedTuple):
 
     def has_trained_on(self, films: Cohort) -> bool:
         """Whether a patient or film of these was among the training films."""
-        seen = [cohort(each.pack, each.split, each.fit_on) for each in self.films]
-        return any(
-            num_shared(pair)
-            for each in seen
-            for pair in ((each.patients, films.patients), (each.files, films.files), (each.pixels, films.pixels))
-        )
+        return any(any(overlap(cohort(each.pack, each.split, each.fit_on), films)) for each in self.films)
 
 
 def lineage(weights: Path) -> Lineage:

@@ -25,7 +25,7 @@ from evax.predict.classifier import FilmClassifier
 from evax.predict.loading import load_classifier
 from evax.runs.gate import check_patients, check_val
 from evax.runs.record import RESULT
-from evax.runs.settings import settle_published
+from evax.runs.settings import autocast_as, settle_published
 
 KEYS = ("weights", "data", "features", "name", "method", "notes", "seed", "draws", "backbone", "batch_size", "paths")
 POLICY = {"_target_": "evax.data.labels.LabelPolicy"}  # uncertain labels are not scored, unmentioned findings absent
@@ -106,7 +106,7 @@ def predicted(
 def precision_of_file(weights: Path, device: torch.device) -> torch.autocast:
     """A context in which a run's network computes in the precision of its training; other files in float32."""
     trainer = run_config(find_file(weights)).get("trainer") or {}
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=trainer.get("precision") == "bf16-mixed")
+    return autocast_as(trainer.get("precision"), device)
 
 
 def notes_on_view(view: FilmView, data: PackDataModule) -> list[str]:

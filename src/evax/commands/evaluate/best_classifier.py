@@ -19,6 +19,7 @@ from evax.evaluation.predictions import ids_digest
 from evax.evaluation.report_card import CardOptions, Predicted
 from evax.runs.build import build_task
 from evax.runs.record import RESULT
+from evax.runs.settings import autocast_as
 from evax.runs.subject import run_identity
 from evax.tasks.base import Task
 from evax.tasks.classification import Classifier
@@ -88,15 +89,10 @@ def best_task(cfg: DictConfig, data: PackDataModule, run_dir: Path) -> Task:
     return task.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def precision_of(cfg: DictConfig, task: Task) -> torch.autocast:
-    """A context in which the task computes in the precision of its training."""
-    return torch.autocast(task.device.type, dtype=torch.bfloat16, enabled=cfg.trainer.precision == "bf16-mixed")
-
-
 @torch.inference_mode()
 def predicted(cfg: DictConfig, data: PackDataModule, task: Classifier, rows: Int[np.ndarray, "R"]) -> Predicted:
     """Logits of some rows, in the precision of the run's training, beside who the films are and what they show."""
-    with precision_of(cfg, task):
+    with autocast_as(cfg.trainer.precision, task.device):
         logits = logits_of(task, data.local_loader(data.dataset(rows)))
     return Predicted(labelled(data, rows), logits)
 

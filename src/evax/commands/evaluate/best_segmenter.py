@@ -13,7 +13,7 @@ from jaxtyping import Float32, Float64, Int, Int64
 from omegaconf import DictConfig
 from torch import Tensor
 
-from evax.commands.evaluate.best_classifier import DRAWS, best_task, precision_of, scored, tell_films
+from evax.commands.evaluate.best_classifier import DRAWS, best_task, scored, tell_films
 from evax.commands.evaluate.card import PREDICTIONS, Scored
 from evax.commands.evaluate.mask_card import Findings, write_mask_card
 from evax.config import instantiate
@@ -31,6 +31,7 @@ from evax.evaluation.segmentation_card import Segmented, ThresholdFrom
 from evax.evaluation.segmenting import Inference, Model, fit_to, foreground
 from evax.predict.mask_folder import MASKS, save_mask
 from evax.runs.record import RESULT
+from evax.runs.settings import autocast_as
 from evax.tasks.segmentation import Segmenter
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def score_segmenter(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     """Write masks and numbers by film, report card, figures and results.json of a segmenter's best checkpoint."""
     data: PackDataModule = instantiate(cfg.data)
     task = cast("Segmenter", best_task(cfg, data, run_dir))
-    setting = Setting(precision=precision_of(cfg, task), seed=cfg.seed)
+    setting = Setting(precision=autocast_as(cfg.trainer.precision, task.device), seed=cfg.seed)
     scores = score_films(task.logits, data, run_dir, scored(cfg, data), setting)
     tell_films(data, run_dir)
     return scores
