@@ -34,17 +34,28 @@ def pack_folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def segmented_run(pack_folder, tmp_path_factory) -> Path:
-    """A scored run that has segmented the lungs of phantoms for an epoch, seen at 32 pixels."""
+def segmented(run_dir: Path, pack: Path, *words: str) -> Path:
+    """A scored run that has segmented phantoms for an epoch, seen at 32 pixels."""
     from composing import composed
 
     from evax.commands.train.follow import follow
     from evax.commands.train.start import train
 
-    run_dir = tmp_path_factory.mktemp("segmented") / "run"
     small = ["image_size=32", "batch_size=8", "trainer.max_epochs=1", "model.channels=16", "data.fraction=1.0"]
-    small += ["optim.lr=2.0e-3", "trainer.accelerator=cpu", "trainer.precision=32-true", f"data.pack={pack_folder}"]
-    train(composed("experiment=demo_segment", *small), run_dir)
+    small += ["optim.lr=2.0e-3", "trainer.accelerator=cpu", "trainer.precision=32-true", f"data.pack={pack}"]
+    train(composed("experiment=demo_segment", *small, *words), run_dir)
     follow(run_dir)
     return run_dir
+
+
+@pytest.fixture(scope="session")
+def segmented_run(pack_folder, tmp_path_factory) -> Path:
+    """A scored run of the lungs as one class."""
+    return segmented(tmp_path_factory.mktemp("segmented") / "run", pack_folder)
+
+
+@pytest.fixture(scope="session")
+def sided_run(pack_folder, tmp_path_factory) -> Path:
+    """A scored run of the right and the left lung as two classes that exclude each other."""
+    sides = ("~data.masks.classes.lung", "+data.masks.classes.right=[1]", "+data.masks.classes.left=[2]")
+    return segmented(tmp_path_factory.mktemp("sided") / "run", pack_folder, "model.loss=ce", *sides)

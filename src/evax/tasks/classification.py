@@ -16,6 +16,7 @@ from evax.checkpoints.classifiers import classifier_facts
 from evax.evaluation.auroc import auroc_per_class, macro
 from evax.heads.classifier import AttentiveClassifier, LinearClassifier
 from evax.losses.classification import binary_loss, exclusive_loss
+from evax.optim.gradients import scale_gradient
 from evax.optim.recipe import Recipe
 from evax.tasks.base import Task, check_known
 from evax.tasks.gathering import each_film_once
@@ -39,6 +40,7 @@ class Classifier(Task):
     `lora`, the head and low-rank adapters of the frozen backbone.
     `fc_norm` "fresh" starts the last LayerNorm at (1, 0), as the published fine-tuning does; "weights" keeps what was
     loaded, the `norm` of pre-training. `dropout` is of the features that the linear head reads.
+    `patch_embed_gradient` scales the gradient of a ViT's patch embedding; 0 leaves it as it was loaded.
     Validation reports the loss and the macro AUROC over findings that can be scored.
     """
 
@@ -57,6 +59,7 @@ class Classifier(Task):
         fc_norm: Literal["fresh", "weights"] = "fresh",
         num_heads: int = 8,
         dropout: float = 0.0,
+        patch_embed_gradient: float = 1.0,
         lora: LoRA | None = None,
     ) -> None:
         super().__init__(backbone, optim, seed)
@@ -65,6 +68,8 @@ class Classifier(Task):
             raise ValueError("model.head=attentive reads patch tokens, which this backbone does not give; use linear")
         if not 0 <= dropout < 1 or (dropout and head == "attentive"):
             raise ValueError(f"model.dropout={dropout} must be in [0, 1), and is of model.head=linear")
+        if patch_embed_gradient != 1 and not hasattr(backbone, "patch_embed"):
+            raise ValueError("model.patch_embed_gradient is for ViTs: this backbone has none; set it to 1")
         if lora is not None and not freeze:
             raise ValueError("model.lora adapts a frozen backbone; set model.freeze=true, or use adapt=lora")
         self.classes, self.loss, self.is_frozen = list(classes), LOSSES[loss], freeze and lora is None
@@ -79,6 +84,8 @@ class Classifier(Task):
             nn.init.ones_(self.backbone.fc_norm.weight)
             nn.init.zeros_(self.backbone.fc_norm.bias)
         self.backbone.requires_grad_(not freeze)
+        if not freeze and patch_embed_gradient != 1:
+            scale_gradient(self.backbone.patch_embed, patch_embed_gradient)
         if lora is not None:
             add_lora(self.backbone, lora)
         self._seen: list[tuple[Tensor, Tensor]] = []

@@ -52,3 +52,14 @@ def test_factor_one_adds_no_hook():
     module = nn.Linear(3, 2)
     scale_gradient(module, 1.0)
     assert not module.weight._backward_hooks
+
+
+def test_factor_zero_equals_the_detached_output():
+    first, second, inputs = nn.Linear(3, 3), nn.Linear(3, 2), torch.randn(4, 3)
+    second(first(inputs).detach()).square().sum().backward()
+    detached = second.weight.grad.clone()
+    scale_gradient(first, 0.0)
+    second.zero_grad()
+    second(first(inputs)).square().sum().backward()
+    assert first.weight.grad is None
+    assert torch.equal(second.weight.grad, detached)

@@ -20,12 +20,13 @@ def finetuned(pack: Path, run_dir: Path, *overrides: str) -> Path:
 
 @pytest.fixture(scope="package")
 def runs(probe_pack, tmp_path_factory):
-    """A run directory by the name of how it was adapted, made when asked for."""
-    made: dict[str, Path] = {}
+    """A run directory by how it was adapted, and other words of its command, made when asked for."""
+    made: dict[tuple[str, ...], Path] = {}
 
-    def run(adapt: str) -> Path:
-        if adapt not in made:
-            made[adapt] = finetuned(probe_pack, tmp_path_factory.mktemp(adapt) / "run", f"adapt={adapt}")
-        return made[adapt]
+    def run(adapt: str, *words: str) -> Path:
+        key = (f"adapt={adapt}", *words)
+        if key not in made:
+            made[key] = finetuned(probe_pack, tmp_path_factory.mktemp(adapt) / "run", *key)
+        return made[key]
 
     return run

@@ -32,9 +32,12 @@ def scores_of(classifier, pack, names) -> np.ndarray:
     return classifier.probabilities(images).numpy()
 
 
-@pytest.mark.parametrize("adapt", ["full", "attentive", "lora"])
-def test_probabilities_are_those_of_the_evaluation(adapt, runs, probe_pack, tmp_path):
-    run_dir = runs(adapt)
+AVERAGED = "callbacks=classification_ema"
+
+
+@pytest.mark.parametrize("words", [("full",), ("attentive",), ("lora",), ("lora", AVERAGED)], ids=lambda w: w[-1])
+def test_probabilities_are_those_of_the_evaluation(words, runs, probe_pack, tmp_path):
+    run_dir = runs(*words)
     table = pd.read_parquet(run_dir / "predictions" / "test.parquet")
     pack = evax.Pack(probe_pack)
     main(["export", str(run_dir), str(tmp_path / "export.safetensors")])

@@ -112,6 +112,14 @@ def test_the_runs_that_a_run_began_from_and_was_taught_by_count(probe_pack, tmp_
     assert (len(moved.films), moved.is_known) == (1, False)
 
 
+def test_a_probe_refuses_films_that_trained_its_weights(probe_pack, tmp_path):
+    run = run_of(tmp_path / "run", probe_pack)
+    tests = permuted(tmp_path / "tests", train="test", val="val", test="train")
+    cfg = composed(f"weights={run}", "data=phantom", f"data.pack={tests.pack.folder}", root="evaluate")
+    with pytest.raises(LeakageError, match=r"shares [0-9]+ patients and [0-9]+ films with the test set"):
+        evaluate(cfg, tmp_path / "out")
+
+
 def test_val_films_that_trained_choose_no_threshold(probe_pack, tmp_path):
     run = run_of(tmp_path / "run", probe_pack)
     held_out = films(probe_pack, "official")

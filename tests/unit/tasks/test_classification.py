@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import timm
 import torch
 from tiny import tiny_backbone, tiny_data, tiny_trainer
 
@@ -75,6 +76,21 @@ def test_a_frozen_backbone_stays_as_it_is(head, pack_folder, tmp_path):
     assert changed
     assert all(name.startswith("head.") for name in changed)
     assert set(modes) == {False}
+
+
+def test_a_detached_patch_embedding_stays_as_it_is_and_all_else_learns(pack_folder, tmp_path):
+    data = labelled_data(pack_folder)
+    task = classifier(data, patch_embed_gradient=0.0)
+    before = {name: value.detach().clone() for name, value in task.named_parameters()}
+    tiny_trainer(tmp_path, limit_val_batches=0, max_epochs=2).fit(task, data)
+    kept = {name for name, value in task.named_parameters() if torch.equal(value, before[name])}
+    assert kept == {name for name in before if name.startswith("backbone.patch_embed.")} != set()
+
+
+def test_only_a_vit_has_a_patch_embedding():
+    data = type("Data", (), {"classes": ("a",)})
+    with pytest.raises(ValueError, match=r"model\.patch_embed_gradient is for ViTs"):
+        classifier(data, backbone=timm.create_model("resnet18", num_classes=0), patch_embed_gradient=0.0)
 
 
 def test_fc_norm_starts_fresh_or_as_loaded():

@@ -12,8 +12,7 @@ from jaxtyping import Int
 from omegaconf import DictConfig
 
 from evax.checkpoints.export import run_config
-from evax.checkpoints.segmenters import FIELD
-from evax.checkpoints.weight_files import find_file, read_content
+from evax.checkpoints.weight_files import find_file
 from evax.commands.evaluate.card import Scored, labelled, write_card
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
 from evax.data.atomic import sha256_of
@@ -23,6 +22,7 @@ from evax.data.module import PackDataModule
 from evax.evaluation.report_card import CardOptions, Predicted
 from evax.predict.classifier import FilmClassifier
 from evax.predict.loading import load_classifier
+from evax.runs.choice import choice_of
 from evax.runs.gate import check_patients, check_val
 from evax.runs.record import RESULT
 from evax.runs.settings import autocast_as, settle_published
@@ -125,7 +125,7 @@ def scored(cfg: DictConfig, view: FilmView) -> Scored:
     weights = Path(cfg.weights)
     identity = {"sha256": sha256_of(find_file(cfg.weights)), "image_size": view.image_size, "resize_to": view.resize_to}
     name = cfg.name or weights.stem
-    protocol, recipe, notes = chosen_under(weights)
+    protocol, recipe, notes = choice_of(weights, key=cfg.backbone.weights_key)
     return Scored(
         name=name,
         method=cfg.method or name,
@@ -134,18 +134,3 @@ def scored(cfg: DictConfig, view: FilmView) -> Scored:
         identity=identity,
         notes=[*cfg.notes, *notes],
     )
-
-
-def chosen_under(weights: Path) -> tuple[str, str, list[str]]:
-    """The protocol and recipe under which a classifier's checkpoint was chosen, and what must be said of that.
-
-    EVA-X's fine-tuned files do not name their classes, and are those of the best epochs on the test films.
-    """
-    file = find_file(weights)
-    run = run_config(file)
-    told = run if run.get("protocol") else read_content(file).beside
-    if told.get("protocol"):
-        return told["protocol"], told.get("recipe") or "", []
-    if not (told.get("classes") or told.get(FIELD)):
-        return "official", "code", []
-    return "clean", "", [f"{file.name} does not tell how it was chosen; taken for chosen on validation films"]

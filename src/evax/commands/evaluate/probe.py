@@ -10,9 +10,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from evax.checkpoints.export import run_config
 from evax.checkpoints.published import published_file
-from evax.checkpoints.weight_files import find_file
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
 from evax.data.labels import resolve_labels
 from evax.data.leakage import check_passed
@@ -24,6 +22,7 @@ from evax.evaluation.predictions import read_predictions, write_predictions
 from evax.evaluation.readouts import READOUTS, encode_rows
 from evax.evaluation.study import Candidate, LabelledFilms, StudyResult, estimate_to_json, probe_study
 from evax.hints import nearest
+from evax.runs.choice import choice_of
 from evax.runs.gate import UNKNOWN, check_patients
 from evax.runs.record import PREDICTIONS, RESULT, SUMMARY, command_line, commit, digest, save_result
 from evax.runs.settings import best_precision
@@ -60,7 +59,7 @@ def evaluate(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] =
 def origin_of(cfg: DictConfig, saved: DictConfig | None, data: PackDataModule) -> dict[str, Any]:
     """Protocol and recipe under which the features were chosen, and notes on it; refuses films that trained them.
 
-    Features that know no training are clean, and so are weights that do not tell.
+    Features that know no training are clean, and so are weights that know no labels.
     """
     none = {"protocol": "clean", "recipe": "", "notes": list(cfg.notes)}
     if cfg.features != "backbone":
@@ -68,10 +67,9 @@ def origin_of(cfg: DictConfig, saved: DictConfig | None, data: PackDataModule) -
     if saved is not None:
         return none | {"protocol": saved.protocol, "recipe": saved.get("recipe") or ""}
     weights = published_file(cfg.weights, cfg.backbone.get("published"))
-    found = check_patients(weights, data)
-    run = run_config(find_file(weights))
-    notes = [*cfg.notes, *([] if found.is_known else [UNKNOWN])]
-    return none | {"notes": notes, "protocol": run.get("protocol", "clean"), "recipe": run.get("recipe") or ""}
+    found, choice = check_patients(weights, data), choice_of(weights, key=cfg.backbone.weights_key)
+    notes = [*cfg.notes, *choice.notes, *([] if found.is_known else [UNKNOWN])]
+    return {"protocol": choice.protocol, "recipe": choice.recipe, "notes": notes}
 
 
 def check_subject(cfg: DictConfig, overrides: Sequence[str]) -> None:

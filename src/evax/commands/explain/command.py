@@ -11,7 +11,6 @@ import torch
 from omegaconf import DictConfig
 
 from evax.checkpoints.weight_files import find_file
-from evax.commands.evaluate.any_classifier import chosen_under
 from evax.commands.explain.asked import OF_NO_MODEL, check_asked, chosen_methods, folder_of
 from evax.commands.explain.draw import draw
 from evax.commands.explain.films import Films, boxed_films, folder_films
@@ -25,6 +24,7 @@ from evax.explain import METHODS, Explainable, Method
 from evax.predict.classifier import FilmClassifier
 from evax.predict.loading import load_classifier
 from evax.report.explanation import table_of
+from evax.runs.choice import choice_of
 from evax.runs.record import RESULT, command_line, commit
 from evax.runs.subject import read_run
 
@@ -91,8 +91,9 @@ def digest_of_code(package: Path) -> str:
 
 def notes_on_choice(cfg: DictConfig) -> list[str]:
     """What `protocol` does not say, as it is of boxes and threshold alone: which films chose the weights."""
-    chosen_by, _, notes = chosen_under(Path(cfg.run or cfg.weights))
-    if chosen_by == "official" and cfg.images is None:
+    choice = choice_of(Path(cfg.run or cfg.weights), key=cfg.weights_key)
+    notes = choice.notes
+    if choice.protocol == "official" and cfg.images is None:
         notes = [*notes, "the weights were chosen on test films (protocol=official of their training)"]
     if cfg.split == "val" and cfg.images is None:
         notes = [*notes, "val films chose the weights"]

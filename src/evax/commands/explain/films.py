@@ -21,7 +21,7 @@ from evax.data.reading import read_grey
 from evax.hints import nearest
 from evax.predict.classifier import FilmClassifier
 from evax.predict.films import files_below
-from evax.runs.gate import lineage, splits_seen
+from evax.runs.gate import UNKNOWN, lineage, splits_seen
 from evax.runs.subject import read_run
 
 log = logging.getLogger(__name__)
@@ -141,8 +141,6 @@ def cases_of(place: int, boxes: Sequence[Box], classifier: FilmClassifier) -> li
 def trained_on(weights: Path, data: PackDataModule, rows: Int[np.ndarray, "R"]) -> tuple[Bool[np.ndarray, "R"], bool]:
     """Which films are, or share a patient with, one that trained or chose the model; and whether its files tell all."""
     films, is_known = lineage(weights)
-    if not is_known:
-        log.warning("%s does not tell whose films it was trained on: boxes of those may be scored", weights.name)
     has_trained = np.zeros(len(rows), bool)
     for trained in films:
         seen = trained.rows(*splits_seen(trained))
@@ -153,7 +151,7 @@ def trained_on(weights: Path, data: PackDataModule, rows: Int[np.ndarray, "R"]) 
 
 def notes_of(num_left_out: int, *, is_known: bool) -> list[str]:
     """What a reader of the scores must know."""
-    notes = [] if is_known else ["the file does not tell whose films it was trained on: they may be among the scored"]
+    notes = [] if is_known else [UNKNOWN]
     return notes + ([f"{num_left_out} films of patients that trained the model are left out"] if num_left_out else [])
 
 

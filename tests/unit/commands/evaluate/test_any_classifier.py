@@ -7,15 +7,29 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from composing import BRIEF, composed
+from covidx_tree import good_covidx4
+from omegaconf import OmegaConf
+from torch import nn
 
-from evax.commands.evaluate.any_classifier import chosen_under, score_classifier, shared_classes
+from evax.commands.evaluate.any_classifier import (
+    labelled_films,
+    notes_on_view,
+    precision_of_file,
+    score_classifier,
+    shared_classes,
+)
 from evax.commands.train.follow import follow
 from evax.commands.train.start import train
 from evax.config import ConfigError
+from evax.data.film_view import FilmView
 from evax.data.leakage import LeakageError
+from evax.data.module import PackDataModule
 from evax.data.prepare import prepare
+from evax.data.sources.covidx import CovidX4Source
 from evax.data.sources.phantom import PhantomSource
+from evax.predict.classifier import FilmClassifier
 from evax.runs.gate import UNKNOWN
 
 
@@ -88,14 +102,6 @@ def test_a_pack_of_test_films_is_enough(run, tmp_path):
     assert not (tmp_path / "out" / "predictions" / "val.parquet").exists()
 
 
-def test_a_checkpoint_keeps_the_protocol_of_its_run(run, tmp_path):
-    assert chosen_under(run / "best.ckpt") == ("clean", "", [])
-    shutil.copy(run / "best.ckpt", tmp_path / "best.ckpt")
-    content = (run / "config.yaml").read_text().replace("protocol: clean", "protocol: official\nrecipe: code", 1)
-    (tmp_path / "config.yaml").write_text(content.replace("recipe: null\n", "", 1))
-    assert chosen_under(tmp_path / "best.ckpt") == ("official", "code", [])
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [(["repeats=2"], "repeats=2: features=classifier scores as it was trained"), (["weights=null"], "needs weights=")],
@@ -108,3 +114,41 @@ def test_what_it_has_no_use_for_is_refused(words, message, run, probe_pack, tmp_
 def test_probabilities_are_finite(run):
     table = pd.read_parquet(run / "predictions" / "test.parquet").drop(columns="image_id").to_numpy()
     assert np.isfinite(table).all()
+
+
+def classifier_of(classes, view):
+    return FilmClassifier(nn.Identity(), nn.Identity(), classes, view, is_exclusive=True)
+
+
+def test_films_framed_in_another_way_are_told(probe_pack):
+    data = PackDataModule(pack=probe_pack, image_size=32, batch_size=1, seed=0, fit_on=[])
+    assert notes_on_view(FilmView(32, frame=64, fit="stretch"), data) == []
+    told = "trained on films framed to 96 pixels (pad); these are framed to 64 (stretch)"
+    assert notes_on_view(FilmView(32, frame=96, fit="pad"), data) == [told]
+    whole = "trained on the middle of films; these are stretched to 64 pixels"
+    assert notes_on_view(FilmView(32, 48), data) == [whole]
+
+
+@pytest.mark.parametrize(("precision", "is_bf16"), [("bf16-mixed", True), ("32-true", False), (None, False)])
+def test_a_run_is_scored_in_the_precision_of_its_training(precision, is_bf16, tmp_path):
+    (tmp_path / "best.ckpt").touch()
+    if precision is not None:  # a file elsewhere tells none
+        OmegaConf.save({"trainer": {"precision": precision}}, tmp_path / "config.yaml")
+    with precision_of_file(tmp_path, torch.device("cpu")):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert (product.dtype is torch.bfloat16) == is_bf16
+
+
+def test_the_published_code_reports_on_the_validation_list_of_covidx4(tmp_path):
+    prepare(CovidX4Source(good_covidx4(tmp_path / "raw", patients=40).write()), tmp_path / "pack", size=32, workers=0)
+    classifier = classifier_of(("negative", "positive"), FilmView(32, frame=32))
+
+    def tested(protocol, *words):
+        cfg = composed("data=covidx4", f"data.pack={tmp_path / 'pack'}", *words, root="evaluate")
+        data, columns = labelled_films(cfg, classifier, protocol)
+        assert columns == [0, 1]
+        return data.split, {name.partition("/")[0] for name in data.pack.image_ids[data.rows("test")].tolist()}
+
+    assert tested("clean") == ("official", {"test"})
+    assert tested("official") == ("published", {"val"})
+    assert tested("official", "data.split=official") == ("official", {"test"})

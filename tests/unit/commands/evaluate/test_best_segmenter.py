@@ -48,6 +48,33 @@ def test_pooled_dice_is_that_of_the_masks_that_were_written(segmented_run, pack_
     np.testing.assert_array_equal(table[["tp", "fp", "fn", "tn"]], confusion(predicted, true))
 
 
+def test_several_classes_are_scored_each_and_by_their_mean(sided_run, pack_folder):
+    pack, policy, result = Pack(pack_folder), MaskPolicy("lungs", {"right": [1], "left": [2]}), result_of(sided_run)
+    files = sorted((sided_run / "predictions" / "masks").glob("*.png"))
+    predicted = np.stack([np.array(Image.open(file)) for file in files])
+    true = np.stack([policy(pack.mask("lungs", int(file.stem))) for file in files])
+    assert set(np.unique(predicted)) <= {0, 1, 2} == set(np.unique(true))
+    by_hand = {}
+    for value, name in enumerate(("right", "left"), start=1):
+        ours, theirs = predicted == value, true == value
+        by_hand[name] = 2 * (ours & theirs).sum() / (ours.sum() + theirs.sum())
+        assert result.scores["dice_pooled"][name].value == pytest.approx(by_hand[name])
+    assert result.headline.value == pytest.approx(sum(by_hand.values()) / 2)
+    assert set(result.thresholds) == {"right", "left"}
+
+
+def test_several_classes_are_the_same_in_every_use(sided_run, pack_folder, tmp_path):
+    segmenter, pack = evax.load_segmenter(sided_run), Pack(pack_folder)
+    assert segmenter.classes == ("right", "left")
+    for file in (sided_run / "predictions" / "masks").glob("*.png"):
+        assert (segmenter.segment(pack.image(int(file.stem))) != np.array(Image.open(file))).mean() < 0.002
+    words = [f"weights={sided_run}", "data=phantom", f"data.pack={pack_folder}", "features=segmenter"]
+    words += ["+data.masks._target_=evax.data.masks.MaskPolicy", "+data.masks.mask=lungs"]
+    words += ["+data.masks.classes.right=[1]", "+data.masks.classes.left=[2]"]
+    score_masks(asked(*words), tmp_path, words)
+    assert result_of(tmp_path).scores["dice_pooled"] == result_of(sided_run).scores["dice_pooled"]
+
+
 def test_what_a_run_leaves(segmented_run):
     result = result_of(segmented_run)
     card = json.loads((segmented_run / "report_card.json").read_text())

@@ -1,0 +1,38 @@
+"""Under which protocol the checkpoint of a file or run was chosen: on validation films, or on test films."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from evax.checkpoints.classifiers import is_classifier
+from evax.checkpoints.export import run_config
+from evax.checkpoints.segmenters import FIELD
+from evax.checkpoints.weight_files import find_file, read_content, under_timm_names
+
+
+class Choice(NamedTuple):
+    """The protocol and recipe of a training, and what must be said of them."""
+
+    protocol: str
+    recipe: str
+    notes: list[str]
+
+
+def choice_of(weights: Path, *, key: str | None = None) -> Choice:
+    """How `weights`, a run or a file, were chosen: by its run's configuration, or by what lies beside its tensors.
+
+    EVA-X's fine-tuned files tell neither protocol nor classes, and are those of the best epochs on the test films.
+    Files that hold no classes, such as of pre-training, are chosen on no labels. `key` names the container in a file.
+    """
+    file = find_file(weights)
+    run = run_config(file)
+    if run.get("protocol"):
+        return Choice(run["protocol"], run.get("recipe") or "", [])
+    content = read_content(file, key=key)
+    told = content.beside
+    if told.get("protocol"):
+        return Choice(told["protocol"], told.get("recipe") or "", [])
+    if told.get("classes") or told.get(FIELD):
+        untold = f"{file.name} does not tell how it was chosen; taken for chosen on validation films"
+        return Choice("clean", "", [untold])
+    is_published = is_classifier(content, under_timm_names(content))
+    return Choice("official", "code", []) if is_published else Choice("clean", "", [])

@@ -1,0 +1,69 @@
+"""Which films chose a checkpoint: what a run, a file beside its description, and a published file tell."""
+
+import pytest
+import torch
+from composing import composed
+from omegaconf import OmegaConf
+from parity.official_files import OFFICIAL, official_state
+
+from evax.backbones import create_backbone
+from evax.checkpoints.weights import export_weights
+from evax.commands.evaluate.probe import origin_of
+from evax.config import instantiate
+from evax.runs.choice import choice_of
+from evax.runs.gate import UNKNOWN
+
+
+@pytest.fixture(scope="module")
+def fine_tuned(tmp_path_factory):
+    """A file in the layout of EVA-X's fine-tuned ones: a head of 14 findings and no word about them."""
+    state = official_state(OFFICIAL["eva_x_tiny"])
+    state = {name: tensor for name, tensor in state.items() if not name.startswith(("mask_token", "lm_head."))}
+    file = tmp_path_factory.mktemp("published") / "eva_x_tiny_cxr14_ft.pth"
+    head = {"head.weight": torch.ones(14, OFFICIAL["eva_x_tiny"].width), "head.bias": torch.ones(14)}
+    torch.save({"model": state | head}, file)
+    return file
+
+
+def exported(folder, **facts):
+    """An export whose `.json` tells these facts."""
+    file = folder / "mine.safetensors"
+    export_weights(create_backbone("eva_x_tiny", image_size=32), file, {"architecture": {"name": "eva_x_tiny"}} | facts)
+    return file
+
+
+def test_a_checkpoint_keeps_the_protocol_of_its_run(tmp_path):
+    (tmp_path / "best.ckpt").touch()
+    OmegaConf.save({"protocol": "official", "recipe": "paper"}, tmp_path / "config.yaml")
+    for weights in (tmp_path, tmp_path / "best.ckpt"):
+        assert choice_of(weights) == ("official", "paper", [])
+
+
+def test_an_export_tells_the_protocol_of_its_run(tmp_path):
+    assert choice_of(exported(tmp_path, protocol="official", recipe="code")) == ("official", "code", [])
+
+
+def test_classes_without_a_protocol_are_taken_for_clean_and_that_is_said(tmp_path):
+    protocol, recipe, notes = choice_of(exported(tmp_path, classes=["Mass"]))
+    assert (protocol, recipe) == ("clean", "")
+    assert notes == ["mine.safetensors does not tell how it was chosen; taken for chosen on validation films"]
+
+
+def test_weights_without_classes_were_chosen_on_no_labels(tmp_path):
+    assert choice_of(exported(tmp_path)) == ("clean", "", [])
+
+
+def test_published_fine_tuned_files_were_chosen_on_test_films(fine_tuned):
+    assert choice_of(fine_tuned) == ("official", "code", [])
+
+
+def test_a_probe_of_them_says_so_too(fine_tuned, probe_pack):
+    cfg = composed(f"weights={fine_tuned}", "data=phantom", f"data.pack={probe_pack}", "notes=[ours]", root="evaluate")
+    told = origin_of(cfg, None, instantiate(cfg.data))
+    assert told == {"protocol": "official", "recipe": "code", "notes": ["ours", UNKNOWN]}
+
+
+def test_a_probe_of_features_that_know_no_training_is_clean(fine_tuned, probe_pack):
+    words = [f"weights={fine_tuned}", "data=phantom", f"data.pack={probe_pack}", "features=random"]
+    cfg = composed(*words, root="evaluate")
+    assert origin_of(cfg, None, instantiate(cfg.data)) == {"protocol": "clean", "recipe": "", "notes": []}
