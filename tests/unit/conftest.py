@@ -58,4 +58,5 @@ def segmented_run(pack_folder, tmp_path_factory) -> Path:
 def sided_run(pack_folder, tmp_path_factory) -> Path:
     """A scored run of the right and the left lung as two classes that exclude each other."""
     sides = ("~data.masks.classes.lung", "+data.masks.classes.right=[1]", "+data.masks.classes.left=[2]")
-    return segmented(tmp_path_factory.mktemp("sided") / "run", pack_folder, "model.loss=ce", *sides)
+    words = ("model.loss=ce", "data.crop.flip=0.0", *sides)
+    return segmented(tmp_path_factory.mktemp("sided") / "run", pack_folder, *words)

@@ -119,6 +119,7 @@ def assemble(
         std=std,
         counts={**_counts(index, kept, settings.source.findings), "duplicates": duplicates, "near_duplicates": near},
         masks=_masks(shards),
+        mask_values=_mask_values(shards),
         shards=[{"rows": len(shard.rows), "files": shard.files} for shard in shards],
         index_sha256=hashlib.sha256(content).hexdigest(),
         items=items,
@@ -131,18 +132,9 @@ def assemble(
     )
     _remove_leftovers(folder, manifest)
     write_manifest(folder, manifest)
-    return PrepareReport(
-        folder,
-        len(rows),
-        items,
-        decoded,
-        duplicates,
-        near,
-        crossing_near,
-        dict(Counter(refusal.reason for refusal in refusals)),
-        settings.max_quarantine,
-        manifest.usable,
-    )
+    reasons = dict(Counter(refusal.reason for refusal in refusals))
+    counts = (len(rows), items, decoded, duplicates, near, crossing_near)
+    return PrepareReport(folder, *counts, reasons, settings.max_quarantine, manifest.usable)
 
 
 def stop_at_doubly_listed(folder: Path, settings: Settings, refusals: Sequence[Refusal]) -> None:
@@ -227,6 +219,13 @@ def _masks(shards: Sequence[Shard]) -> list[str]:
     if len(sets) > 1:
         raise ValueError(f"a source must give each film the same masks, not {sorted(sets)}")
     return list(sets.pop()) if sets else []
+
+
+def _mask_values(shards: Sequence[Shard]) -> dict[str, list[int]]:
+    """The values of each mask over all films; none of a mask with a shard from before these were kept."""
+    filled = [shard for shard in shards if shard.rows]
+    names = [name for name in _masks(shards) if all(name in shard.values for shard in filled)]
+    return {name: sorted({value for shard in filled for value in shard.values[name]}) for name in names}
 
 
 def _list_near_duplicates(

@@ -1,9 +1,10 @@
 """Settings of a data module that cannot be meant, and samples that a resumed run would not see again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evax.data.near import check_near_duplicates
+from evax.data.sides import sided
 
 
 class ResumeError(RuntimeError):
@@ -31,14 +32,23 @@ def check_choice(
     check_near_duplicates(near_duplicates)
 
 
-def check_sizes(image_size: int, patch_size: int, resize_to: int | None, *, has_masks: bool) -> None:
-    """Refuse films off the patch grid, and to read the middle of films where it is not there or masks need all."""
-    if image_size % patch_size:
+def check_sizes(image_size: int, patch_size: int, resize_to: int | None, *, has_masks: bool, hides: bool) -> None:
+    """Refuse to hide patches off their grid, and to read the middle of films where it is not there or masks need all.
+
+    Whether a backbone's own patches cover the films is the task's to say, where `hides` is False.
+    """
+    if hides and image_size % patch_size:
         raise ValueError(f"image_size={image_size} is not a multiple of the patch size {patch_size}")
     if resize_to is not None and has_masks:
         raise ValueError(f"data.resize_to={resize_to} leaves out what masks show at the border; set it to null")
     if resize_to is not None and resize_to < image_size:
         raise ValueError(f"data.resize_to={resize_to} must be at least image_size={image_size}")
+
+
+def check_mirror(flip: float, classes: Iterable[str]) -> None:
+    """Refuse to mirror training films where a mirror exchanges classes of their masks."""
+    if flip > 0 and (names := sided(classes)):
+        raise ValueError(f"data.crop.flip={flip:g}: a mirror makes another side of {names[0]}; set data.crop.flip=0")
 
 
 def check_resumed(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:

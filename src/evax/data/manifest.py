@@ -14,6 +14,7 @@ INDEX = "index.arrow"
 QUARANTINE = "quarantine.csv"
 DUPLICATES = "duplicates.csv"
 NEAR_DUPLICATES = "near_duplicates.csv"
+IDENTITY = "identity"  # in `provenance`: why films of the pack may be those of another by other names
 # What `prepare.py data=NAME` makes a pack of that name from.
 NAMES = (
     *("chexpert", "covid_masks", "covidx3", "covidx4", "cxr14", "folder", "lung", "masks", "mimic", "phantom"),
@@ -33,7 +34,8 @@ class Manifest:
     near duplicates, films by scheme and split, and positives by finding. `shards` lists the films of each shard and
     the sha256 of its files. `quarantined` of `items` rows and files of the source were refused; `usable` says whether
     that is within `max_quarantine`. `provenance` is what the source tells of its tables; `leaky` are
-    the schemes that were published with patients in two splits.
+    the schemes that were published with patients in two splits. `mask_values` are all values of each of `masks`, where
+    they are known.
     """
 
     source: str
@@ -58,6 +60,7 @@ class Manifest:
     format: int = FORMAT
     provenance: dict[str, str] = field(default_factory=dict)
     leaky: list[str] = field(default_factory=list)
+    mask_values: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def files(self) -> dict[str, str]:

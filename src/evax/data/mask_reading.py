@@ -15,7 +15,7 @@ HALF = 128  # of masks whose "on" is 255
 
 
 def read_mask(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W"]:
-    """The values of a PNG mask, those of a palette as its indices; a mask of 0 and 255 alone becomes 0 and 1.
+    """The values of a PNG mask, those of a palette as its indices.
 
     Raises BadFilmError with a reason: no_mask, or bad_mask with what is wrong.
     """
@@ -26,14 +26,13 @@ def read_mask(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H 
             image.verify()
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             image.load()
-            mask = _values(image, path)
+            return _values(image, path)
     except FileNotFoundError:
         raise BadFilmError("no_mask", path.name) from None
     except UnidentifiedImageError:
         raise BadFilmError("bad_mask", f"{path.name} is no PNG file") from None
     except DECODE_ERRORS as error:
         raise BadFilmError("bad_mask", f"{path.name}: {type(error).__name__}") from None
-    return mask // 255 if ((mask == 0) | (mask == 255)).all() else mask
 
 
 def binary(mask: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:

@@ -56,12 +56,21 @@ class MaskPolicy:
         return self.usual if self.mask is None else self.mask
 
     def check(self, pack: Pack) -> None:
-        """Refuse a mask that the pack does not have."""
+        """Refuse a mask that the pack does not have, and a class of values that no film of it has."""
         if self.name not in pack.manifest.masks:
             known = ", ".join(pack.manifest.masks) or "none"
             raise ValueError(
                 f"data.masks.mask={self.name}: the pack at {pack.folder} has no such mask; it has: {known}"
             )
+        values = pack.manifest.mask_values.get(self.name)
+        if values is None or self.bits:
+            return
+        for name, wanted in self.classes.items():
+            if not {*wanted} & {*values}:
+                raise ValueError(
+                    f"data.masks.classes.{name}={list(wanted)}: no film of {pack.folder} has such a value in its mask "
+                    f"{self.name}; it has: {', '.join(map(str, values))}"
+                )
 
     def __call__(self, stored: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
         """Stored values to 0 for background and k + 1 for the k-th class."""

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from evax.data.augmentation import augmentation
-from evax.data.checks import check_choice, check_resumed, check_sizes
+from evax.data.checks import check_choice, check_mirror, check_resumed, check_sizes
 from evax.data.dataset import Masking, PackDataset, as_it_is
 from evax.data.film_view import FilmView, view_of
 from evax.data.keyed_random import Stream, keyed_generator
@@ -91,7 +91,7 @@ class PackDataModule(LightningDataModule):
             has_masks=has_masks,
             needs_labels=sampling != "uniform" or shuffle_labels,
         )
-        check_sizes(image_size, patch_size, resize_to, has_masks=has_masks)
+        check_sizes(image_size, patch_size, resize_to, has_masks=has_masks, hides=masking is not None)
         self.pack = pack if isinstance(pack, Pack) else Pack(pack)
         self.image_size, self.batch_size, self.seed = image_size, batch_size, seed
         self.split, self.fit_on, self.fraction = split or OFFICIAL, TRAIN if fit_on is None else tuple(fit_on), fraction
@@ -113,6 +113,8 @@ class PackDataModule(LightningDataModule):
         """What the labels or masks name; without either there is nothing."""
         if self.masks is not None:
             self.masks.check(self.pack)
+            if self.fit_on and self.augment is not None:
+                check_mirror(self.crop.flip, self.masks.classes)
             return tuple(self.masks.classes)
         return self.labels.classes(self.pack.findings) if self.labels is not None else ()
 

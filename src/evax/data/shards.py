@@ -36,12 +36,16 @@ class Row:
 
 @dataclass
 class Shard:
-    """What is known of a shard. `total` and `total_squares` sum its pixel values exactly."""
+    """What is known of a shard. `total` and `total_squares` sum its pixel values exactly.
+
+    `values` are those of its masks, by name, ascending.
+    """
 
     key: str
     rows: list[Row] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     masks: list[str] = field(default_factory=list)
+    values: dict[str, list[int]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     total: int = 0
     total_squares: int = 0
@@ -112,6 +116,8 @@ def _append(shard: Shard, position: int, film: Decoded, files: dict[str, BinaryI
     files[PIXELS].write(image.tobytes())
     for name, mask in masks.items():
         files[mask_kind(name)].write(mask.tobytes())
+        found = np.flatnonzero(np.bincount(mask.ravel())).tolist()
+        shard.values[name] = sorted({*shard.values.get(name, ()), *found})
     digests = film.file_sha256, film.pixel_sha256, film.likeness.hex()
     shard.rows.append(Row(position, film.width, film.height, *digests))
     total, total_squares = _sums(image)

@@ -32,7 +32,8 @@ COLUMNS = ("dice_pooled", "jaccard_pooled", "dice_with_background", "dice_per_im
 class SegmentationResult:
     """A committed result: `scores` by convention, then class, with the mean over classes last; `numbers` of films.
 
-    `inference` says what the network saw: "whole film", with "flip" or "window=W stride=S".
+    `inference` says what the network saw: "whole film", with "flip" or "window=W stride=S". `mask` names the pack's
+    mask that was read, and `frame` is the side of the pack's films in pixels; older files tell neither.
     """
 
     task: Literal["segmentation"]
@@ -58,6 +59,8 @@ class SegmentationResult:
     commit: str
     command: str
     notes: tuple[str, ...]
+    mask: str = ""
+    frame: int | None = None
 
     @classmethod
     def from_json(cls, text: str, file: str) -> "SegmentationResult":
@@ -77,7 +80,8 @@ class SegmentationResult:
     @property
     def setting(self) -> tuple[str, ...]:
         """What two results must share before their numbers may stand side by side."""
-        return (self.data, self.protocol, self.recipe, self.test_ids_digest, *self.classes)
+        frame = f"{self.frame} pixels" if self.frame is not None else ""
+        return (self.data, self.protocol, self.recipe, self.test_ids_digest, self.mask, frame, *self.classes)
 
 
 def read_any(text: str, file: str) -> Result | SegmentationResult:
@@ -129,10 +133,12 @@ Means over the classes; brackets hold 95 % intervals over patients. Conventions 
 def _group(results: list[SegmentationResult]) -> str:
     first = results[0]
     recipe = f", recipe {first.recipe}" if first.recipe else ""
+    mask = f", mask {first.mask}" if first.mask else ""
+    mask += f" of {first.frame} pixels" if first.frame is not None else ""
     header = ["method", *(LABELS[name] for name in COLUMNS), "threshold", "train films"]
     return "\n".join(
         [
-            f"### {first.data}, protocol {first.protocol}{recipe}: {', '.join(first.classes)}",
+            f"### {first.data}, protocol {first.protocol}{recipe}{mask}: {', '.join(first.classes)}",
             "",
             f"{first.num_test:,} test films of {first.num_test_patients:,} patients, ids "
             f"`{first.test_ids_digest[:12]}`; {first.num_draws:,} resamples.",

@@ -7,12 +7,12 @@ from evax.data.film import BadFilmError
 from evax.data.mask_reading import binary, read_mask
 
 
-def test_0_255_and_0_1_give_the_same_mask(tmp_path):
+def test_values_are_kept_and_bits_are_0_and_1(tmp_path):
     ones, whites = save_png(tmp_path / "1.png", disc()), save_png(tmp_path / "255.png", disc(value=255))
     bits = tmp_path / "bit.png"
     Image.fromarray(disc(value=255)).convert("1").save(bits)
-    for path in (ones, whites, bits):
-        assert np.array_equal(read_mask(path), disc())
+    for path, value in ((ones, 1), (whites, 255), (bits, 1)):
+        assert np.array_equal(read_mask(path), disc(value=value))
         assert read_mask(path).dtype == np.uint8
 
 

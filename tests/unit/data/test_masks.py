@@ -51,6 +51,11 @@ def test_a_mask_that_the_pack_lacks_is_named_with_those_it_has(pack_folder):
         segmented(pack_folder, masks=MaskPolicy("heart", {"heart": [1]}))
 
 
+def test_a_class_that_no_film_shows_is_named_with_what_there_is(pack_folder):
+    with pytest.raises(ValueError, match=r"data\.masks\.classes\.lung=\[255\]: no film of .* lungs; it has: 0, 1, 2$"):
+        segmented(pack_folder, masks=MaskPolicy("lungs", {"lung": [255]}))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -65,8 +70,21 @@ def test_settings_that_masks_rule_out_are_refused(pack_folder, settings, message
         segmented(pack_folder, **settings)
 
 
+def test_training_mirrors_no_film_of_sides(pack_folder):
+    with pytest.raises(ValueError, match=r"^data\.crop\.flip=0\.5: a mirror makes another side of left; set .*flip=0$"):
+        segmented(pack_folder, masks=SIDES)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"masks": SIDES, "crop": Crop(flip=0.0)}, {"masks": SIDES, "fit_on": []}, {"masks": SIDES, "augment": False}, {}],
+)
+def test_films_of_sides_are_read_where_nothing_is_mirrored(pack_folder, settings):
+    assert segmented(pack_folder, **settings).classes in (("left", "right"), ("lung",))
+
+
 def test_without_augmentation_samples_are_the_packs_own(pack_folder):
-    data = segmented(pack_folder, masks=SIDES)
+    data = segmented(pack_folder, masks=SIDES, crop=Crop(flip=0.0))
     films = data.dataset(data.rows("val"))
     batch = next(iter(data.local_loader(films)))
     assert data.classes == ("left", "right")
@@ -80,7 +98,7 @@ def test_without_augmentation_samples_are_the_packs_own(pack_folder):
 
 
 def test_other_sizes_keep_the_values(pack_folder):
-    data = segmented(pack_folder, masks=SIDES, image_size=48)
+    data = segmented(pack_folder, masks=SIDES, image_size=48, crop=Crop(flip=0.0))
     sample = data.dataset(data.rows("val"))[0, 0]
     assert sample["mask"].shape == (1, 48, 48)
     assert set(sample["mask"].unique().tolist()) <= {0, 1, 2}

@@ -87,6 +87,10 @@ def test_an_image_size_off_the_patch_grid_is_refused(pack_folder):
         tiny_data(pack_folder, image_size=60)
 
 
+def test_without_masking_the_patch_grid_is_the_tasks_to_check(pack_folder):
+    assert tiny_data(pack_folder, image_size=70, masking=None).image_size == 70
+
+
 def test_a_split_without_films_is_named(whole):
     with pytest.raises(ValueError, match=r"data\.split=official has no films in holdout"):
         whole.rows("holdout")

@@ -76,6 +76,22 @@ def test_page_has_a_section_of_segmentations_from_best_to_worst(tmp_path):
     assert "0.42 (validation films)" in page
 
 
+def test_other_masks_and_frames_stand_apart_and_older_files_are_read(tmp_path):
+    (tmp_path / "results" / "segmentation").mkdir(parents=True)
+    told = {"older": {}, "first": {"mask": "lungs", "frame": 512}, "last": {"mask": "lungs_last", "frame": 512},
+            "small": {"mask": "lungs", "frame": 224}}  # fmt: skip
+    for name, changes in told.items():
+        (tmp_path / "results" / "segmentation" / f"{name}.json").write_text(json.dumps(content(name, **changes)))
+    write_results(tmp_path / "results", tmp_path / "results.md")
+    titles = [line for line in (tmp_path / "results.md").read_text().splitlines() if line.startswith("### phantom")]
+    assert titles == [
+        "### phantom/official, protocol clean: lung",
+        "### phantom/official, protocol clean, mask lungs of 224 pixels: lung",
+        "### phantom/official, protocol clean, mask lungs of 512 pixels: lung",
+        "### phantom/official, protocol clean, mask lungs_last of 512 pixels: lung",
+    ]
+
+
 def test_a_result_is_read_strictly_and_told_from_others():
     result = read_any(json.dumps(content(), indent=2), "results.json")
     assert isinstance(result, SegmentationResult)

@@ -18,6 +18,7 @@ from evax.commands.evaluate.card import Scored
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
 from evax.data.module import PackDataModule
 from evax.data.pack import Pack
+from evax.data.sides import sided
 from evax.evaluation.segmenting import Inference
 from evax.predict.loading import load_segmenter
 from evax.predict.segmenter import FilmSegmenter
@@ -29,7 +30,6 @@ KEYS = (
     *("run", "weights", "data", "paths", "features", "flip", "window", "stride"),
     *("name", "method", "notes", "seed", "draws", "backbone", "batch_size"),
 )
-SIDE = re.compile(r"(^|[^a-z])(left|right)([^a-z]|$)", re.IGNORECASE)  # in the name of a class
 log = logging.getLogger(__name__)
 
 
@@ -49,7 +49,7 @@ def score_masks(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str
     segmenter.to("cuda" if torch.cuda.is_available() else "cpu")
     check_sides(inference, segmenter.classes)
     if saved is not None:
-        data: PackDataModule = instantiate(saved.data)
+        data = films_of_run(cfg, saved, overrides)
         about, may_fit = scored_run(saved, data), data.has_val_apart
     else:
         about = scored_file(cfg, segmenter.view)
@@ -90,9 +90,16 @@ def checked(cfg: DictConfig, overrides: Sequence[str]) -> Inference:
 
 def check_sides(inference: Inference, classes: Sequence[str]) -> None:
     """Refuse to mirror films for classes that a mirror exchanges."""
-    sided = [name for name in classes if SIDE.search(name)]
-    if inference.flip and sided:
-        raise ConfigError(f"flip=true: a mirror makes another side of {sided[0]}; leave it out")
+    if inference.flip and (names := sided(classes)):
+        raise ConfigError(f"flip=true: a mirror makes another side of {names[0]}; leave it out")
+
+
+def films_of_run(cfg: DictConfig, saved: DictConfig, overrides: Sequence[str]) -> PackDataModule:
+    """The films of a run, which train nothing here; `batch_size` of the command line stands in place of the run's."""
+    is_given = any(word.lstrip("+").startswith("batch_size=") for word in overrides)
+    asked: dict[str, Any] = {"batch_size": cfg.batch_size, "per_device_batch": None} if is_given else {}
+    data: PackDataModule = instantiate(saved.data, augment=False, **asked)
+    return data
 
 
 def films_with_masks(
@@ -129,4 +136,5 @@ def named(about: Scored, cfg: DictConfig, inference: Inference) -> Scored:
     """The result by the name that the user gave, or with how films were shown."""
     how = "" if inference == Inference() else f" ({inference})"
     name = cfg.name or about.name
-    return replace(about, name=name, method=cfg.method or f"{name}{how}", notes=[*about.notes, *cfg.notes])
+    notes = list(dict.fromkeys([*cfg.notes, *about.notes]))
+    return replace(about, name=name, method=cfg.method or f"{name}{how}", notes=notes)

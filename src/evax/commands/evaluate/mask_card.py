@@ -9,6 +9,7 @@ from PIL import Image
 
 from evax.commands.evaluate.card import CARD, FIGURES, PREDICTIONS, Scored
 from evax.data.atomic import write_json
+from evax.data.manifest import IDENTITY
 from evax.data.module import PackDataModule
 from evax.evaluation.mask_tables import write_mask_table
 from evax.evaluation.metric import Metric
@@ -104,8 +105,15 @@ def write_result(folder: Path, data: PackDataModule, card: SegmentationCard, abo
         "commit": commit(),
         "command": command_line(),
         "notes": about.notes + notes_on(data, card),
+        "mask": mask_name(data),
+        "frame": data.pack.image_size,
     }
     return save_result(folder, content)
+
+
+def mask_name(data: PackDataModule) -> str:
+    """Which of the pack's masks is the truth."""
+    return data.masks.name if data.masks is not None else ""
 
 
 def estimates(metric: Metric) -> dict[str, dict[str, float | None]]:
@@ -115,8 +123,9 @@ def estimates(metric: Metric) -> dict[str, dict[str, float | None]]:
 
 def notes_on(data: PackDataModule, card: SegmentationCard) -> list[str]:
     """What a reader of the scores must know."""
-    mask = data.masks.name if data.masks is not None else ""
-    notes = [f"mask {mask}; masks and films of {data.pack.image_size} pixels; distances are in those"]
+    notes = [f"mask {mask_name(data)}; masks and films of {data.pack.image_size} pixels; distances are in those"]
+    if unknown := data.pack.manifest.provenance.get(IDENTITY):
+        notes.append(unknown)
     if card.threshold_from == "official":
         notes.append("threshold 0.3, the default of the published code's framework, chosen on no film of ours")
     if card.threshold_from == "nothing":

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from evax.data.film import BadFilmError, Film, Refusal
+from evax.data.manifest import IDENTITY
 from evax.data.mask_reading import binary, read_mask
-from evax.data.sources.masked import MaskedSource, draw_split, shown
+from evax.data.sources.masked import OF_NIH, MaskedSource, draw_split, shown
 from evax.data.sources.tables import digest_of
 
 DOWNLOAD = "https://doi.org/10.5281/zenodo.7191406"
@@ -37,6 +38,11 @@ class LungSource(MaskedSource):
     drawn: ClassVar[Mapping[str, tuple[str, ...]]] = {"clean": ("train", "val")}
 
     raw_dir: Path
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """That patients are not known."""
+        return {IDENTITY: OF_NIH}
 
     def films(self) -> tuple[list[Film], list[Refusal]]:
         """The films of both folders by name, and the films and masks that are alone."""

@@ -14,6 +14,7 @@ from evax.data.reading import read_grey
 from evax.data.sources.base import Source
 from evax.data.splits import IN_TWO_SPLITS, patient_draw
 
+OF_NIH = "films of NIH by other names, and nothing tells which: those of a pre-training may be among them"
 LISTS = "lists"  # the folder of EVA-X's train.txt and test.txt, beside the download
 SPLITS = ("train", "val", "test")
 Chosen = Literal["positive", "all"]  # films with the finding, or all of them

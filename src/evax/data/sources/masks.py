@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 from jaxtyping import UInt8
 
-from evax.data.film import Film, Refusal
+from evax.data.film import BadFilmError, Film, Refusal
 from evax.data.mask_reading import read_mask
 from evax.data.sources.masked import MaskedSource, draw_split, listed, read_members, shown, told_of, unmatched
 from evax.data.sources.tables import digest_of, once
@@ -22,6 +22,7 @@ Splits = Literal["lists", "drawn"]
 
 IMAGES = "images"
 FILMS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+MOST_VALUES = 32  # of a mask; more are the greys of a soft border
 VAL_SHARE, TEST_SHARE = 0.1, 0.2  # of the patients, where no list tells
 SALT = "evax/masks"
 
@@ -30,12 +31,13 @@ SALT = "evax/masks"
 class MaskFolderSource(MaskedSource):
     """Films in `raw_dir`/images, and PNG masks of the same names in folders beside it; they never leave the machine.
 
-    `masks` names those folders, and so the pack's masks; null is all of them. Values are kept, but 0 and 255 become 0
-    and 1. `patient` is a regular expression whose first group is the patient in a film's name; a film that it does not
-    match is a patient of its own, and with null each is. Scheme "official" is train.txt, val.txt and test.txt, a name a
-    line. Scheme "clean" has the same test films; where there is no val.txt, `val_share` of the patients of train.txt
-    validate. Without lists, and where `splits="drawn"` leaves them unread, patients are drawn: `val_share` to val, 20 %
-    to test. Each patient's draw hangs on the name alone, so that other patients, or another share, do not change it.
+    `masks` names those folders, and so the pack's masks; null is all of them. Values are kept, but in a folder whose
+    masks all are of 0 and 1, or of 0 and 255, they become 0 and 1. `patient` is a regular expression whose first group
+    is the patient in a film's name; a film that it does not match is a patient of its own, and with null each is.
+    Scheme "official" is train.txt, val.txt and test.txt, a name a line. Scheme "clean" has the same test films; where
+    there is no val.txt, `val_share` of the patients of train.txt validate. Without lists, and where `splits="drawn"`
+    leaves them unread, patients are drawn: `val_share` to val, 20 % to test. Each patient's draw hangs on the name
+    alone, so that other patients, or another share, do not change it.
     """
 
     name: ClassVar[str] = "masks"
@@ -86,6 +88,7 @@ class MaskFolderSource(MaskedSource):
             else:
                 films.append(self._film(path, members))
         self._check_patients(paths)
+        _ = self._of_one_thing  # known before processes share the reading
         refusals += self._alone(folders, paths)
         names = {name for path in paths for name in (path.name, path.stem)}
         return films, once([*refusals, *unmatched(members, names, "missing", "a film")])
@@ -93,7 +96,7 @@ class MaskFolderSource(MaskedSource):
     def masks_of(self, film: Film, height: int, width: int) -> Mapping[str, UInt8[np.ndarray, "H W"]]:
         """The masks of all folders; one without anything on it is no fault."""
         assert film.path is not None
-        return {folder: read_mask(self._mask(folder, film.path)) for folder in self._folders}
+        return {folder: self._read(folder, self._mask(folder, film.path)) for folder in self._folders}
 
     def fingerprint(self) -> str:
         """The sha256 of the lists and masks, and the settings."""
@@ -105,6 +108,26 @@ class MaskFolderSource(MaskedSource):
     def _lists(self) -> dict[str, Path]:
         """The lists that are read."""
         return listed(self.raw_dir) if self.splits == "lists" else {}
+
+    @cached_property
+    def _of_one_thing(self) -> frozenset[str]:
+        """The folders in which every mask that can be read is of 0 and 1, or of 0 and 255."""
+        return frozenset(folder for folder in self._folders if self._is_of_one_thing(folder))
+
+    def _is_of_one_thing(self, folder: str) -> bool:
+        for path in shown(self.raw_dir / folder, (".png",)):
+            try:
+                values = values_of(read_mask(path), path)
+            except BadFilmError:
+                continue  # named where its film is read
+            if not (values <= {0, 1} or values <= {0, 255}):
+                return False
+        return True
+
+    def _read(self, folder: str, path: Path) -> UInt8[np.ndarray, "H W"]:
+        mask = read_mask(path)
+        values_of(mask, path)
+        return (mask > 0).astype(np.uint8) if folder in self._of_one_thing else mask
 
     def _mask(self, folder: str, film: Path) -> Path:
         return self.raw_dir / folder / f"{film.stem}.png"
@@ -169,3 +192,13 @@ def _groups(expression: str) -> int:
         return re.compile(expression).groups
     except re.error:
         return 0
+
+
+def values_of(mask: UInt8[np.ndarray, "H W"], path: Path) -> set[int]:
+    """The values of a mask; BadFilmError for more than classes can be."""
+    values = set(np.flatnonzero(np.bincount(mask.ravel())).tolist())
+    if len(values) > MOST_VALUES:
+        raise BadFilmError(
+            "bad_mask", f"{path.name} has {len(values)} values, as of a soft border: one a class is wanted"
+        )
+    return values

@@ -13,11 +13,13 @@ from jaxtyping import UInt8
 
 from evax.data.film import BadFilmError, Film, Refusal
 from evax.data.labels import ABSENT, PRESENT
+from evax.data.manifest import IDENTITY
 from evax.data.paired import resize_mask
 from evax.data.run_length import decode_runs
 from evax.data.sources.dicom_header import About, read_about
 from evax.data.sources.masked import (
     LISTS,
+    OF_NIH,
     Chosen,
     MaskedSource,
     check_chosen,
@@ -69,7 +71,7 @@ class SiimSource(MaskedSource):
     @property
     def provenance(self) -> dict[str, str]:
         """The table and the lists."""
-        return {self._table().name: "masks", **told_of(listed(self.raw_dir / LISTS))}
+        return {self._table().name: "masks", **told_of(listed(self.raw_dir / LISTS)), IDENTITY: OF_NIH}
 
     def films(self) -> tuple[list[Film], list[Refusal]]:
         """The films of the table in its order, and the rows and files that do not fit."""

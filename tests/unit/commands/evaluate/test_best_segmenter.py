@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import evax
-from evax.commands.evaluate.any_segmenter import check_sides, checked, name_of, score_masks
+from evax.commands.evaluate.any_segmenter import check_sides, checked, films_of_run, name_of, score_masks
 from evax.commands.evaluate.best_segmenter import chosen_thresholds
 from evax.commands.evaluate.compare import compare
 from evax.commands.train.hosted import mask_scores, mask_table
@@ -20,6 +20,7 @@ from evax.data.pack import Pack
 from evax.evaluation.segmentation import confusion
 from evax.evaluation.segmenting import Inference
 from evax.report.segmentation_record import SegmentationResult
+from evax.runs.subject import read_run
 
 LUNGS = ["+data.masks._target_=evax.data.masks.MaskPolicy", "+data.masks.mask=lungs", "+data.masks.classes.lung=[1,2]"]
 
@@ -79,6 +80,7 @@ def test_what_a_run_leaves(segmented_run):
     result = result_of(segmented_run)
     card = json.loads((segmented_run / "report_card.json").read_text())
     assert (result.protocol, result.threshold_from, result.inference) == ("clean", "validation films", "whole film")
+    assert (result.mask, result.frame) == ("lungs", 64)
     assert result.numbers["lung"]["positive"] == result.num_test == 6
     curve = card["dice_by_threshold"]
     assert curve["val"]["lung"][round(result.thresholds["lung"] * 100) - 1] == max(curve["val"]["lung"])
@@ -124,6 +126,21 @@ def test_weights_are_scored_on_a_pack_that_names_the_same_classes(segmented_run,
     assert found == {"test/dice_pooled": result_of(segmented_run).headline.value}
     with pytest.raises(ConfigError, match=r"data\.masks: its classes are none, and .* segments lung"):
         score_masks(asked(*words), tmp_path / "none", words)
+
+
+@pytest.mark.parametrize(("words", "batch_size"), [([], 2), (["batch_size=4"], 4)])
+def test_films_of_a_run_come_in_its_batches_or_in_those_asked_for(words, batch_size, segmented_run):
+    saved = read_run(segmented_run)
+    saved.data.per_device_batch = 2
+    data = films_of_run(asked(f"run={segmented_run}", *words), saved, words)
+    batch = next(iter(data.local_loader(data.dataset(data.rows("val")))))
+    assert len(batch["row"]) == batch_size
+
+
+def test_a_run_of_sides_that_trained_on_mirrored_films_is_scored_still(sided_run):
+    saved = read_run(sided_run)
+    saved.data.crop.flip = 0.5
+    assert films_of_run(asked(f"run={sided_run}"), saved, []).classes == ("right", "left")
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,27 @@ def test_each_fault_is_named_once_and_nothing_good_is_lost(tmp_path):
     assert pack.split("official")[list(pack.image_ids).index("empty.png")] == ""
 
 
+def test_255_is_a_label_where_any_mask_of_the_folder_has_another(tmp_path):
+    raw = masks_tree(tmp_path / "raw")  # lesions of 0 and 255
+    save_png(raw / "lungs/film 0.png", disc(80, 100, 255, left=0.8))  # a left lung alone, beside masks of 0, 1 and 2
+    save_png(raw / "lesions/film 3.png", disc(80, 100))  # 0 and 1, as another tool writes the same
+    prepare(MaskFolderSource(raw), tmp_path / "pack", size=80, workers=0)
+    pack = Pack(tmp_path / "pack")
+    assert pack.manifest.mask_values == {"lesions": [0, 1], "lungs": [0, 1, 2, 255]}
+    first = pack.image_ids.tolist().index("film 0.png")
+    assert set(np.unique(pack.mask("lungs", first))) == {0, 255}
+
+
+def test_a_soft_border_is_no_mask(tmp_path):
+    raw = masks_tree(tmp_path / "raw")
+    soft = np.tile(np.linspace(0, 255, 100).astype(np.uint8), (80, 1))
+    save_png(raw / "lesions/film 3.png", soft)
+    report = prepare(MaskFolderSource(raw), tmp_path / "pack", size=80, workers=0, max_quarantine=1.0)
+    assert report.reasons == {"bad_mask": 1}
+    assert "film 3.png has 100 values, as of a soft border" in (tmp_path / "pack/quarantine.csv").read_text()
+    assert Pack(tmp_path / "pack").manifest.mask_values["lesions"] == [0, 1]  # of the others
+
+
 def test_a_film_on_two_lists_stops_the_preparation(tmp_path):
     raw = masks_tree(tmp_path / "raw")
     write_lists(raw, test=["film 8.png", "film 0.png"])

@@ -48,7 +48,7 @@ def test_published_lists_are_the_official_scheme(tmp_path):
     films, _ = source.films()
     assert [film.splits["official"] for film in films] == ["train", "test", "train"]
     assert {film.splits["clean"] for film in films} <= {"train", "val", "test"}
-    assert list(source.provenance) == ["stage_2_train.csv", "lists/train.txt", "lists/test.txt"]
+    assert list(source.provenance) == ["stage_2_train.csv", "lists/train.txt", "lists/test.txt", "identity"]
 
 
 def test_unlabelled_films_of_the_competition_are_no_fault(tmp_path):
