@@ -1,5 +1,6 @@
 """What watches a task or keeps its run directory; may read a task, never the reverse."""
 
+from evax.callbacks.average import AveragedWeights
 from evax.callbacks.checkpointing import AtomicCheckpointIO, Checkpointing
 from evax.callbacks.feature_probe import FeatureProbe
 from evax.callbacks.hosted import wandb_logger
@@ -12,6 +13,7 @@ from evax.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "AtomicCheckpointIO",
+    "AveragedWeights",
     "Checkpointing",
     "FeatureProbe",
     "MetricsCsv",

@@ -84,6 +84,12 @@ class Checkpointing(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What a run starts from needs no saving."""
         self.saved_step = trainer.global_step
+        self.on_train_epoch_start(trainer, pl_module)  # which a resume inside an epoch does not have
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Have the last epoch validated, wherever it falls between those of `check_val_every_n_epoch`."""
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -14,11 +14,16 @@ from evax.data.atomic import sha256_of
 from evax.tasks import MaskedImageModeling
 
 
-def fit(folder: Path, pack: Path, callback: Checkpointing, epochs: int = 4) -> MaskedImageModeling:
+def fit(folder: Path, pack: Path, callback: Checkpointing, epochs: int = 4, **settings) -> MaskedImageModeling:
     """Train on 40 of 44 films a step-and-validate epoch: 5 steps each."""
     task = tiny_task()
     trainer = tiny_trainer(
-        folder, max_epochs=epochs, callbacks=[callback], plugins=[AtomicCheckpointIO()], enable_checkpointing=True
+        folder,
+        max_epochs=epochs,
+        callbacks=[callback],
+        plugins=[AtomicCheckpointIO()],
+        enable_checkpointing=True,
+        **settings,
     )
     trainer.fit(task, tiny_data(pack))
     return task
@@ -47,6 +52,12 @@ def test_best_follows_the_metric(maximise, pack_folder, tmp_path):
     index = json.loads((tmp_path / "index.json").read_text())["checkpoints"]
     assert index[0]["file"] == "best.ckpt"
     assert index[0]["sha256"] == sha256_of(tmp_path / "best.ckpt")
+
+
+def test_the_last_epoch_is_validated_wherever_it_falls(pack_folder, tmp_path):
+    callback = Checkpointing(monitor="val/loss", maximise=False)
+    fit(tmp_path, pack_folder, callback, epochs=3, check_val_every_n_epoch=2)
+    assert read_checkpoint(tmp_path / "best.ckpt")["global_step"] == 15  # the loss falls; 10 was validated, too
 
 
 def test_the_checkpoint_is_the_model(pack_folder, tmp_path):
