@@ -3,7 +3,7 @@
 import pytest
 from composing import composed
 
-from evax.config import TRAIN_KEYS, check_config
+from evax.config import TRAIN_KEYS, ConfigError, check_config
 from evax.runs.settings import check_protocol, check_trainer, settled
 
 # Paper: every set at 224 pixels, "drop-out 0.2", 30 epochs on ChestX-ray14 and 10 on the others.
@@ -36,6 +36,11 @@ def test_recipes_differ_where_paper_and_code_do(experiment):
     assert code.model.backbone.drop_path > 0 == code.model.dropout
     assert (paper.model.backbone.drop_path, paper.model.dropout) == (0.0, 0.2)
     assert code.optim == paper.optim
+
+
+def test_the_drop_out_of_the_paper_is_of_a_linear_head():
+    with pytest.raises(ConfigError, match="recipe=paper: its drop-out is of what a linear head reads; use recipe=code"):
+        official("finetune_cxr14_vit_s", "recipe=paper", "adapt=attentive")
 
 
 PUBLISHED = {

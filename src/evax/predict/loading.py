@@ -16,12 +16,10 @@ from evax.data.film_view import FilmView
 from evax.heads import AttentiveClassifier, LinearClassifier
 from evax.predict.classifier import FilmClassifier
 from evax.predict.segmenter import FilmSegmenter
-from evax.runs.weights import backbone_name, create, recorded_architecture
+from evax.runs.weights import backbone_name, check_covered, create, recorded_architecture
 from evax.tasks.segmentation import build_head as build_decoder
 
 log = logging.getLogger(__name__)
-
-PATCH = 16  # pixels
 
 
 def load_classifier(
@@ -42,6 +40,7 @@ def classifier_in(content: Content, *, backbone: str | None = None, image_size: 
     described = describe_classifier(content, weights)
     view = view_at(described.view, image_size)
     model = load_backbone(content, weights, backbone, view.image_size)
+    check_covered(model, image_size)
     head = build_head(described, model.num_features)
     return FilmClassifier(model, head, described.classes, view, is_exclusive=described.loss == "exclusive")
 
@@ -63,6 +62,7 @@ def segmenter_in(content: Content, *, backbone: str | None = None, image_size: i
     described = describe_segmenter(content, weights)
     view, facts = view_at(described.view, image_size), described.facts
     model = load_backbone(content, weights, backbone, view.image_size)
+    check_covered(model, image_size)
     head = build_decoder(facts, model)
     head.load_state_dict(described.head)
     at = places(model, facts.taps)
@@ -73,8 +73,8 @@ def view_at(view: FilmView, image_size: int | None) -> FilmView:
     """The view of a file, or the same at a size of the user's."""
     if image_size is None:
         return view
-    if image_size < PATCH or image_size % PATCH:
-        raise WeightsError(f"image_size={image_size} is not a multiple of the patch size {PATCH}")
+    if image_size < 1:
+        raise WeightsError(f"image_size={image_size}: give a whole number of pixels")
     return view.at(image_size)
 
 

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evax.checkpoints.classifiers import is_classifier
+from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.export import run_config
+from evax.checkpoints.published import published_file
 from evax.checkpoints.segmenters import FIELD
 from evax.checkpoints.weight_files import find_file, read_content, under_timm_names
 
@@ -36,3 +38,14 @@ def choice_of(weights: Path, *, key: str | None = None) -> Choice:
         return Choice("clean", "", [untold])
     is_published = is_classifier(content, under_timm_names(content))
     return Choice("official", "code", []) if is_published else Choice("clean", "", [])
+
+
+def notes_on_start(weights: str | None, published: str | None) -> list[str]:
+    """What must be said of a training that began from `weights`, a run, a file or the folder of a `published` file."""
+    try:
+        file = find_file(published_file(weights, published)) if weights else None
+    except WeightsError:
+        file = None  # gone since
+    if file is None or choice_of(file).protocol != "official":
+        return []
+    return [f"began from {file.name}, which test films chose (protocol=official): those may be among the films here"]

@@ -11,7 +11,7 @@ from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.export import run_config
 from evax.checkpoints.published import published_file
 from evax.checkpoints.weight_files import find_file
-from evax.data.leakage import Cohort, check_gate, cohort, overlap
+from evax.data.leakage import Cohort, LeakageError, check_gate, cohort, overlap
 from evax.data.module import PackDataModule
 from evax.runs.build import built_or_missing
 
@@ -78,6 +78,22 @@ def check_patients(weights: Path, data: PackDataModule) -> Lineage:
     for trained in found.films:
         check_apart(trained, data)
     return found
+
+
+def check_not_chosen_on(weights: Path, data: PackDataModule) -> None:
+    """Refuse test films that chose a checkpoint, under protocol=official, of any run that led to `weights`.
+
+    LeakageError counts them.
+    """
+    tests = cohort(data.pack, data.split, ("test",))
+    for trained in lineage(weights).films:
+        if trained.select_on == "test":
+            _, films = overlap(cohort(trained.pack, trained.split, ("test",)), tests)
+            if films:
+                raise LeakageError(
+                    f"weights={weights}: {films} of the test films {tests.name} chose a checkpoint of its training "
+                    "(protocol=official); begin from weights that validation films chose, or set protocol=official"
+                )
 
 
 def check_apart(trained: PackDataModule, data: PackDataModule) -> None:

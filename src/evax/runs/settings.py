@@ -86,6 +86,8 @@ def check_protocol(cfg: DictConfig) -> None:
         raise ConfigError(f"recipe={cfg.recipe}: is of protocol=official, what was published; leave it out under clean")
     if is_segmenter(cfg) and cfg.get("recipe") == "paper" and cfg.model.decoder == "unet":
         raise ConfigError("recipe=paper: the paper trains ResNets by SGD, which is not offered; use recipe=code")
+    if is_classifier(cfg) and cfg.get("recipe") == "paper" and cfg.model.head == "attentive":
+        raise ConfigError("recipe=paper: its drop-out is of what a linear head reads; use recipe=code, or adapt=full")
 
 
 def is_classifier(cfg: DictConfig) -> bool:

@@ -16,7 +16,7 @@ from evax.config import ConfigError, instantiate
 from evax.data.atomic import sha256_of
 from evax.data.normalisation import Channels, Normalisation
 from evax.runs.build import without_weights
-from evax.runs.weights import backbone_name, create
+from evax.runs.weights import backbone_name, check_covered, create
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ def file_subject(cfg: DictConfig) -> Subject:
     name = chosen_name(cfg) or backbone_name(content, weights)
     torch.manual_seed(cfg.seed)
     backbone = create(name, cfg.image_size, model_kwargs=model_kwargs_of(cfg.backbone))
+    check_covered(backbone, cfg.image_size)
     known = chosen_normalisation(cfg) or chosen_normalisation(cfg.backbone) or weights.normalisation
     if known is not None:
         normalise_as(backbone, known)

@@ -10,6 +10,7 @@ from torch import nn
 
 from evax.backbones import EvaX, create_backbone, create_foreign
 from evax.backbones.eva_x import SIZES
+from evax.backbones.grid import check_grid
 from evax.backbones.preprocessing import normalisation_of
 from evax.checkpoints.classifiers import Described, describe_classifier, is_classifier
 from evax.checkpoints.errors import WeightsError
@@ -111,6 +112,15 @@ def create(
         if model_kwargs:
             return create_foreign(name, image_size=image_size, model_kwargs=model_kwargs)
         return create_backbone(name, image_size=image_size, mask_token=mask_token)
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
+
+
+def check_covered(backbone: nn.Module, image_size: int | None) -> None:
+    """Refuse a size of the user's that the patches of a ViT do not cover."""
+    try:
+        if image_size is not None:
+            check_grid(backbone, image_size)
     except ValueError as error:
         raise WeightsError(str(error)) from error
 

@@ -14,6 +14,7 @@ from evax.backbones.batch_norm import films_in_statistics
 from evax.backbones.drop_path import draw_drop_path
 from evax.backbones.eva_x import EvaX
 from evax.backbones.foreign import Foreign
+from evax.backbones.grid import check_grid
 from evax.backbones.preprocessing import normalisation_of, normalise_as
 from evax.checkpoints.weight_files import recorded_normalisation
 from evax.data.keyed_random import Stream, keyed_generator
@@ -48,6 +49,10 @@ class Task(LightningModule):
     def data(self) -> PackDataModule:
         """The films that the trainer feeds."""
         return cast("PackDataModule", getattr(self.trainer, "datamodule", None))
+
+    def setup(self, stage: str) -> None:
+        """Refuse films that the backbone's patches do not cover, before anything is computed."""
+        check_grid(self.backbone, self.data.image_size)
 
     def configure_optimizers(self) -> Optimizer:
         """AdamW without a scheduler object: the rate is a pure function of the step."""

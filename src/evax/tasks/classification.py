@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, Float32, Float64, Int64, UInt8
 from torch import Tensor, nn
 
 from evax.backbones.batch_norm import share_statistics
@@ -14,6 +14,7 @@ from evax.backbones.drop_path import GlobalDropout
 from evax.backbones.lora import LoRA, add_lora
 from evax.checkpoints.classifiers import classifier_facts
 from evax.evaluation.auroc import auroc_per_class, macro
+from evax.evaluation.temperature import class_logits
 from evax.heads.classifier import AttentiveClassifier, LinearClassifier
 from evax.losses.classification import binary_loss, exclusive_loss
 from evax.optim.gradients import scale_gradient
@@ -154,10 +155,9 @@ class Classifier(Task):
         """Whether a film has exactly one of the classes."""
         return self.loss is exclusive_loss
 
-    def scores(self, logits: Float32[np.ndarray, "N C"]) -> Float32[np.ndarray, "N C"]:
-        """Probabilities in [0, 1]: a sigmoid per finding, or a softmax over exclusive classes."""
-        values = torch.as_tensor(logits)
-        return (values.softmax(1) if self.is_exclusive else values.sigmoid()).numpy()
+    def scores(self, logits: Float32[np.ndarray, "N C"]) -> Float64[np.ndarray, "N C"]:
+        """What ranks films: the log-odds of each class, which do not tie where probabilities are 1."""
+        return class_logits(logits, exclusive=self.is_exclusive)
 
 
 def gathered(parts: list[tuple[Tensor, Tensor]]) -> Predictions:

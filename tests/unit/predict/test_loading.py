@@ -149,8 +149,25 @@ def test_another_size_resamples_positions_and_shows_the_same_part(tmp_path):
     classifier = load_classifier(tmp_path / "ft.pth", image_size=112)
     assert classifier.view == FilmView(112, 128)
     assert classifier.preprocess(np.zeros((300, 200), np.uint8)).shape == (3, 112, 112)
-    with pytest.raises(WeightsError, match="image_size=100 is not a multiple of the patch size 16"):
+    with pytest.raises(WeightsError, match="image_size=100 is not a multiple of the patch size 16; use 96 or 112"):
         load_classifier(tmp_path / "ft.pth", image_size=100)
+
+
+def test_patches_of_14_pixels_take_518_and_not_512(tmp_path):
+    kwargs = {"patch_size": 14, "embed_dim": 32, "depth": 1, "num_heads": 2}
+    backbone = create_foreign("vit_tiny_patch16_224", image_size=70, model_kwargs=kwargs)
+    parts = {"backbone": backbone.state_dict(), "head": LinearClassifier(32, 2).state_dict()}
+    state = {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+    preprocessing = {"mean": [0.4] * 3, "std": [0.3] * 3, "image_size": 70}
+    content = {"state_dict": state, "classes": ["a", "b"], "loss": "binary", "preprocessing": preprocessing}
+    write_checkpoint(content, tmp_path / "best.ckpt")
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump({"backbone": {"name": "vit_tiny_patch16_224", "model_kwargs": kwargs}})
+    )
+    assert load_classifier(tmp_path, image_size=518).view.image_size == 518
+    for size, message in ((512, "of the patch size 14; use 504 or 518"), (0, "give a whole number of pixels")):
+        with pytest.raises(WeightsError, match=f"image_size={size}.*{message}"):
+            load_classifier(tmp_path, image_size=size)
 
 
 def test_a_pretraining_file_is_refused_with_the_fix(tmp_path):

@@ -10,7 +10,7 @@ from evax.backbones import create_backbone
 from evax.checkpoints.weights import export_weights
 from evax.commands.evaluate.probe import origin_of
 from evax.config import instantiate
-from evax.runs.choice import choice_of
+from evax.runs.choice import choice_of, notes_on_start
 from evax.runs.gate import UNKNOWN
 
 
@@ -67,3 +67,11 @@ def test_a_probe_of_features_that_know_no_training_is_clean(fine_tuned, probe_pa
     words = [f"weights={fine_tuned}", "data=phantom", f"data.pack={probe_pack}", "features=random"]
     cfg = composed(*words, root="evaluate")
     assert origin_of(cfg, None, instantiate(cfg.data)) == {"protocol": "clean", "recipe": "", "notes": []}
+
+
+def test_a_run_says_that_it_began_from_weights_that_test_films_chose(fine_tuned, tmp_path):
+    told = "began from eva_x_tiny_cxr14_ft.pth, which test films chose (protocol=official): "
+    told += "those may be among the films here"
+    assert notes_on_start(str(fine_tuned), None) == [told]
+    for weights in (None, str(tmp_path / "gone.pt"), str(exported(tmp_path))):
+        assert notes_on_start(weights, None) == []

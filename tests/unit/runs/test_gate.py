@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from evax.commands.evaluate.any_segmenter import films_with_masks
 from evax.commands.evaluate.probe import evaluate
+from evax.commands.train.fit import check_weights
 from evax.data.leakage import LeakageError
 from evax.data.module import PackDataModule
 from evax.data.prepare import prepare
@@ -16,7 +17,7 @@ from evax.data.sources.phantom import PhantomSource
 from evax.data.sources.rsna import RsnaSource
 from evax.predict.loading import load_segmenter
 from evax.runs.build import check_films
-from evax.runs.gate import UNKNOWN, check_apart, check_patients, check_val, lineage
+from evax.runs.gate import UNKNOWN, check_apart, check_not_chosen_on, check_patients, check_val, lineage
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +83,12 @@ def permuted(folder, **to):
     return films(folder, "official")
 
 
-def run_of(folder, pack, **other):
-    """A run directory that says what it was trained on."""
+def run_of(folder, pack, *, select_on="val", **other):
+    """A run directory that says what it was trained and chosen on."""
     folder.mkdir()
     (folder / "best.ckpt").touch()
     data = {"_target_": "evax.data.module.PhantomData", "pack": str(pack), "image_size": 64, "batch_size": 1, "seed": 0}
+    data["select_on"] = select_on
     OmegaConf.save({"data": data, **other}, folder / "config.yaml")
     return folder
 
@@ -95,6 +97,25 @@ def test_films_that_chose_a_checkpoint_are_no_test_films(probe_pack, tmp_path):
     data = permuted(tmp_path / "pack", train="train", val="test", test="test")
     with pytest.raises(LeakageError, match=r"official/train\+val shares 1\d patients"):
         check_apart(films(probe_pack, "official", "train"), data)
+
+
+def test_films_that_chose_a_checkpoint_are_no_test_films_of_a_clean_run(probe_pack, tmp_path):
+    run = run_of(tmp_path / "run", probe_pack, select_on="test")
+    later = run_of(tmp_path / "later", probe_pack, weights=str(run))
+    for weights in (run, later):
+        check_patients(weights, films(probe_pack, "official"))
+        with pytest.raises(LeakageError, match=r"[0-9]+ of the test films phantom/official/test chose a checkpoint"):
+            check_not_chosen_on(weights, films(probe_pack, "official"))
+        with pytest.raises(LeakageError, match="chose a checkpoint"):
+            check_weights(*beginning(weights, probe_pack, "clean"))
+        check_weights(*beginning(weights, probe_pack, "official"))
+    check_not_chosen_on(run_of(tmp_path / "clean", probe_pack), films(probe_pack, "official"))
+
+
+def beginning(weights, pack, protocol):
+    """A fine-tuning from `weights`, and its films."""
+    cfg = composed("experiment=demo_finetune", f"data.pack={pack}", f"weights={weights}", f"protocol={protocol}")
+    return cfg, films(pack, "official", "train")
 
 
 def test_the_runs_that_a_run_began_from_and_was_taught_by_count(probe_pack, tmp_path):

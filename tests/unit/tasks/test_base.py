@@ -37,6 +37,12 @@ def test_bytes_become_inputs_in_the_backbones_precision():
     assert task.double().unit_images(images).dtype == torch.float64
 
 
+def test_films_that_patches_do_not_cover_are_refused_with_the_nearest_sizes(pack_folder, tmp_path):
+    data = tiny_data(pack_folder, image_size=60, masking=None)
+    with pytest.raises(ValueError, match="image_size=60 is not a multiple of the patch size 16; use 48 or 64"):
+        tiny_trainer(tmp_path).fit(tiny_task(), data)
+
+
 def test_the_student_is_normalised_as_its_weights_ask():
     task = tiny_task()
     out = task.student_input(torch.full((1, 3, 16, 16), 0.5))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from scipy.special import expit
 from tiny import tiny_backbone, tiny_data, tiny_trainer
 
 from evax.callbacks import MetricsCsv
@@ -103,9 +104,12 @@ def test_fc_norm_starts_fresh_or_as_loaded():
 
 def test_exclusive_classes_share_a_softmax():
     data = type("Data", (), {"classes": ("a", "b")})
-    scores = classifier(data, loss="exclusive").scores(np.array([[0.0, 2.0]], np.float32))
-    assert scores.sum() == pytest.approx(1)
-    assert scores[0, 1] == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-6)
+    task = classifier(data, loss="exclusive")
+    probabilities = expit(task.scores(np.array([[0.0, 2.0]], np.float32)))
+    assert probabilities.sum() == pytest.approx(1)
+    assert probabilities[0, 1] == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-6)
+    confident = task.scores(np.array([[0.0, 30.0], [0.0, 31.0]], np.float32))
+    assert confident[0, 1] < confident[1, 1]  # float32 probabilities of both are 1
 
 
 def test_predictions_are_in_the_order_of_the_pack_each_film_once():

@@ -48,6 +48,20 @@ def test_micro_batches_change_nothing_for_a_plain_vit_that_drops_paths(pack_fold
     torch.testing.assert_close(*weights, rtol=0, atol=1e-12)
 
 
+def fitted_by_patches_of_14(pack, folder, image_size):
+    data = labelled_data(pack, image_size=image_size)
+    backbone = create_foreign("vit_base_patch16_224", image_size=image_size, model_kwargs=VIT | {"patch_size": 14})
+    trainer = tiny_trainer(folder, max_steps=1, limit_val_batches=0)
+    trainer.fit(classifier(data, backbone), data)
+    return trainer.global_step
+
+
+def test_patches_of_14_pixels_are_fine_tuned_at_their_multiples(pack_folder, tmp_path):
+    assert fitted_by_patches_of_14(pack_folder, tmp_path, 70) == 1
+    with pytest.raises(ValueError, match="image_size=64 is not a multiple of the patch size 14; use 56 or 70"):
+        fitted_by_patches_of_14(pack_folder, tmp_path, 64)
+
+
 @pytest.mark.parametrize("backbone", [lambda: plain_vit(global_pool="avg"), plain_vit, resnet])
 def test_fc_norm_starts_fresh_where_there_is_one(backbone):
     data = type("Data", (), {"classes": ("a", "b")})

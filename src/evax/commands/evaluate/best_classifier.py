@@ -18,6 +18,7 @@ from evax.data.module import PackDataModule
 from evax.evaluation.predictions import ids_digest
 from evax.evaluation.report_card import CardOptions, Predicted
 from evax.runs.build import build_task
+from evax.runs.choice import notes_on_start
 from evax.runs.record import RESULT
 from evax.runs.settings import autocast_as
 from evax.runs.subject import run_identity
@@ -54,13 +55,16 @@ def scored(cfg: DictConfig, data: PackDataModule) -> Scored:
         identity=run_identity(cfg) | {"protocol": cfg.protocol, "recipe": recipe},
         num_train=len(data.train_rows),
         train_ids_digest=ids_digest(np.array(data.pack.texts("image_id", data.train_rows))),
-        notes=notes_on(data),
+        notes=[*notes_on(cfg, data), *notes_on_start(cfg.get("weights"), cfg.backbone.get("published"))],
     )
 
 
-def notes_on(data: PackDataModule) -> list[str]:
+def notes_on(cfg: DictConfig, data: PackDataModule) -> list[str]:
     """What a reader of the scores must know."""
     notes = ["control: the training films have each other's labels"] if data.shuffle_labels else []
+    published, fit = (cfg.data.get("published") or {}).get("fit"), data.pack.manifest.fit
+    if cfg.protocol == "official" and published not in (None, fit):
+        notes.append(f"films are framed by fit={fit}; the published code shows their middle, fit={published}")
     if "val" in data.fit_on:
         notes.append("the val films trained, too: there are no thresholds and no temperature")
     return notes
@@ -75,7 +79,7 @@ def tell_films(data: PackDataModule, run_dir: Path) -> None:
         names = data.pack.texts("image_id", data.train_rows)
         (run_dir / PREDICTIONS / TRAINING_FILMS).write_text("\n".join(names) + "\n", encoding="utf-8")
     if data.select_on == "test":
-        log.info("protocol=official: the best checkpoint was chosen on the test films, as the published code does")
+        log.info("protocol=official: the best checkpoint was chosen on the test films")
 
 
 def best_task(cfg: DictConfig, data: PackDataModule, run_dir: Path) -> Task:

@@ -4,10 +4,10 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from evax.checkpoints.weight_files import CONFIG
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
@@ -19,6 +19,7 @@ from evax.evaluation.mask_tables import compare_mask_tables
 from evax.evaluation.predictions import finding_columns, ids_digest
 from evax.evaluation.study import LabelledFilms
 from evax.report.comparison import describe_comparison, draw_comparison
+from evax.report.seeds import differing_key
 from evax.runs.record import PREDICTIONS, RESULT, command_line, commit
 from evax.runs.subject import read_run
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 TEST = Path("predictions") / "test.parquet"  # of a classifier's run; an evaluation has PREDICTIONS
 KEYS = ("compare", "names", "draws", "seed")
+POLICY = ("uncertain", "missing", "per_class")  # of data.labels: what a label means, whichever findings are classes
 COMPARISON, FIGURE = "comparison.json", Path("figures") / "comparison.png"
 
 
@@ -51,6 +53,8 @@ def compare(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = 
     every = [*first, *second]
     names = chosen_names(cfg, first, second)
     tables = (table_of(names[0], first), table_of(names[1], second))
+    for runs in (first, second):
+        check_seeds(runs)
     of_masks = [run.result.get("task") == "segmentation" for run in every]
     if all(of_masks):
         found = masks_compared(every, tables, num_draws=cfg.draws, seed=cfg.seed)
@@ -67,6 +71,7 @@ def compare(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = 
         "recipe": tables[0].recipe,
         **headline,
         "num_train": first[0].result["num_train"],
+        "rival_num_train": second[0].result["num_train"],
         "num_films": first[0].result["num_test"],
         "num_patients": first[0].result["num_test_patients"],
         "commit": commit(),
@@ -119,12 +124,16 @@ def scored(folder: Path) -> Scored:
 
 
 def labelled_films(runs: Sequence[Scored]) -> tuple[LabelledFilms, list[str]]:
-    """The test films of all runs, and the findings that each has scored; ConfigError where there are none."""
+    """The test films of all runs, and the findings that each has scored.
+
+    Raises ConfigError where there are none, and where labels mean something else to one of the runs.
+    """
     shared = [name for name in runs[0].result["findings"] if all(name in finding_columns(r.predictions) for r in runs)]
     if not shared:
         raise ConfigError("compare: the runs have no finding in common")
     if left_out := sorted({name for run in runs for name in run.result["findings"]} - set(shared)):
         log.info("not every run has scored %s; left out", ", ".join(left_out))
+    check_labels(runs)
     owner = next((run.run for run in runs if (run.run / CONFIG).exists()), None)
     if owner is None:
         raise ConfigError("compare: none of the folders is a run, or in one, that could tell the labels; add a run")
@@ -139,6 +148,56 @@ def labelled_films(runs: Sequence[Scored]) -> tuple[LabelledFilms, list[str]]:
     targets, is_known = policy.targets(np.asarray(data.pack.labels)[rows], findings, soft=False)
     columns = [policy.classes(findings).index(name) for name in shared]
     return LabelledFilms(ids, patients, targets, is_known).only(columns), shared
+
+
+def settings_of(run: Scored) -> dict[str, Any] | None:
+    """The saved settings of a run, None where its folder holds none."""
+    return cast("dict[str, Any]", OmegaConf.to_container(read_run(run.run))) if (run.run / CONFIG).exists() else None
+
+
+def check_labels(runs: Sequence[Scored]) -> None:
+    """Refuse runs that were saved with label policies of their own which differ: one truth is taken for all."""
+    saved = [(run, settings_of(run)) for run in runs]
+    policies = [(run, each["data"]["labels"]) for run, each in saved if each and each["data"].get("labels")]
+    for run, policy in policies[1:]:
+        first, known = policies[0]
+        if strange := [key for key in POLICY if policy.get(key) != known.get(key)]:
+            raise ConfigError(
+                f"compare={run.folder}: its data.labels.{strange[0]} is not that of {first.folder}; "
+                "compare runs that were trained and scored under one policy"
+            )
+
+
+def check_seeds(runs: Sequence[Scored]) -> None:
+    """Refuse runs of one side that differ in more than their seeds."""
+    for run in runs[1:]:
+        if key := differing_setting(runs[0], run):
+            raise ConfigError(
+                f"compare={run.folder}: its {key} is not that of {runs[0].folder}; the runs of a side may differ in "
+                "their seeds alone"
+            )
+
+
+def differing_setting(first: Scored, other: Scored) -> str | None:
+    """What makes a run more than another seed of the first; None where nothing does.
+
+    Where the seed draws a fraction of the patients, the number of their films may differ.
+    """
+    if evaluation_of(first) != evaluation_of(other):
+        return "evaluation"
+    there, here = settings_of(first), settings_of(other)
+    is_drawn = False
+    if there is not None and here is not None:
+        if key := differing_key(there, here):
+            return key
+        seeds = {each["data"].get("fraction_seed") for each in (there, here)}
+        is_drawn = here["data"].get("fraction", 1.0) < 1 and len(seeds) == 2
+    return "num_train" if not is_drawn and first.result["num_train"] != other.result["num_train"] else None
+
+
+def evaluation_of(run: Scored) -> str:
+    """The name of an evaluation in its run, "" for the scores of a run itself."""
+    return run.folder.name if run.folder != run.run else ""
 
 
 def table_of(name: str, runs: Sequence[Scored]) -> Table:

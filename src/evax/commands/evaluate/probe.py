@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 OF_PIXELS = {"pixels": pixel_features, "border": border_features, "middle": middle_features}
 FLOORS = (*OF_PIXELS, "view")  # features without a backbone
 FEATURES = ("backbone", "random", *FLOORS)
+OF_TRAINING = ("fraction", "labels", "fit_on", "sampling", "shuffle_labels", "near_duplicates", "crop", "randaugment")
 TARGETS = ("findings", "origin")
 PRECISIONS = ("32-true", "bf16-mixed", "auto")
 
@@ -61,7 +62,7 @@ def origin_of(cfg: DictConfig, saved: DictConfig | None, data: PackDataModule) -
 
     Features that know no training are clean, and so are weights that know no labels.
     """
-    none = {"protocol": "clean", "recipe": "", "notes": list(cfg.notes)}
+    none = {"protocol": "clean", "recipe": "", "notes": [*cfg.notes, *notes_beside(saved)]}
     if cfg.features != "backbone":
         return none
     if saved is not None:
@@ -72,11 +73,24 @@ def origin_of(cfg: DictConfig, saved: DictConfig | None, data: PackDataModule) -
     return {"protocol": choice.protocol, "recipe": choice.recipe, "notes": notes}
 
 
+def notes_beside(saved: DictConfig | None) -> list[str]:
+    """Where a probe differs from the fine-tuning `saved` beside which it will stand."""
+    if saved is None:
+        return []
+    fraction, labels = saved.data.get("fraction") or 1.0, saved.data.get("labels") or {}
+    notes = [f"the run trained on {fraction:g} of its films, the probe on all"] if fraction != 1 else []
+    if findings := labels.get("findings"):
+        notes.append(f"the run was trained on {len(findings)} findings, the probe scores all that it can")
+    return notes
+
+
 def check_subject(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuse what does not say, or says twice, which features are meant."""
     theirs = [word for word in overrides if word.lstrip("+~").startswith(("data", "image_size"))]
     if cfg.run is not None and theirs:
         raise ConfigError(f"{theirs[0]}: run={cfg.run} is evaluated on its own data; leave this out")
+    if trained := [word for word in overrides if word.lstrip("+~").removeprefix("data.").startswith(OF_TRAINING)]:
+        raise ConfigError(f"{trained[0]}: a probe learns from all films of train and val, all findings; leave it out")
     if cfg.features not in FEATURES:
         raise ConfigError(f"features={cfg.features} is not known; choose one of {', '.join(FEATURES)}")
     if cfg.run is not None and cfg.get("weights") is not None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from composing import composed
+from omegaconf import OmegaConf
 
 from evax.commands.evaluate.compare import compare
 from evax.commands.train.follow import follow
@@ -31,6 +32,14 @@ def runs(probe_pack, tmp_path_factory):
 def rename(run_dir, name, **changes):
     content = json.loads((run_dir / "results.json").read_text()) | {"name": name} | changes
     (run_dir / "results.json").write_text(json.dumps(content))
+
+
+def copied(runs, run_dir, key, value):
+    """A copy of a run whose saved settings differ in one key."""
+    shutil.copytree(runs / "plain", run_dir)
+    settings = OmegaConf.load(run_dir / "config.yaml")
+    OmegaConf.update(settings, key, value)
+    OmegaConf.save(settings, run_dir / "config.yaml")
 
 
 def rescore(run_dir, change):
@@ -101,6 +110,45 @@ def test_other_films_and_protocols_are_refused(runs, tmp_path):
         written(tmp_path / "out", f"[{runs}/plain,{tmp_path}/official]")
     with pytest.raises(ConfigError, match="the runs of demo_finetune are of different protocols"):
         written(tmp_path / "out", f"[[{runs}/plain,{tmp_path}/official],{runs}/best]")
+
+
+@pytest.mark.parametrize(("key", "value"), [("data.fraction", 0.5), ("model.freeze", True), ("trainer.max_epochs", 2)])
+def test_runs_of_a_side_differ_in_seeds_alone(key, value, runs, tmp_path):
+    copied(runs, tmp_path / "other", key, value)
+    with pytest.raises(ConfigError, match=rf"other: its {key} is not that of .*plain; the runs of a side may differ"):
+        written(tmp_path / "out", f"[[{runs}/plain,{tmp_path}/other],{runs}/best]")
+    copied(runs, tmp_path / "seed", "data.seed", 7)
+    assert written(tmp_path / "out", f"[[{runs}/plain,{tmp_path}/seed],{tmp_path}/other]")["num_runs"] == [2, 1]
+
+
+def test_runs_of_a_side_have_as_many_training_films_unless_seeds_draw_them(runs, tmp_path):
+    for name, seed in (("few", 0), ("fewer", 1)):
+        copied(runs, tmp_path / name, "data.fraction", 0.5)
+        settings = OmegaConf.load(tmp_path / name / "config.yaml")
+        settings.data.fraction_seed = seed
+        OmegaConf.save(settings, tmp_path / name / "config.yaml")
+    rename(tmp_path / "fewer", "fewer", num_train=11)
+    side = f"[{tmp_path}/few,{tmp_path}/fewer]"
+    assert written(tmp_path / "out", f"[{side},{runs}/best]")["num_runs"] == [2, 1]
+    shutil.copytree(runs / "plain", tmp_path / "more")
+    rename(tmp_path / "more", "more", num_train=10_000)
+    with pytest.raises(ConfigError, match=r"more: its num_train is not that of"):
+        written(tmp_path / "out", f"[[{runs}/plain,{tmp_path}/more],{runs}/best]")
+
+
+def test_the_training_films_of_both_sides_are_written(runs, tmp_path):
+    shutil.copytree(runs / "plain", tmp_path / "more")
+    rename(tmp_path / "more", "more", num_train=10_000)
+    found = written(tmp_path / "out", f"[{runs}/plain,{tmp_path}/more]")
+    own = json.loads((runs / "plain" / "results.json").read_text())["num_train"]
+    assert (found["num_train"], found["rival_num_train"]) == (own, 10_000)
+
+
+def test_another_meaning_of_labels_is_refused(runs, tmp_path):
+    copied(runs, tmp_path / "ones", "data.labels.uncertain", "ones")
+    message = r"ones: its data\.labels\.uncertain is not that of .*plain"
+    with pytest.raises(ConfigError, match=message):
+        written(tmp_path / "out", f"[{runs}/plain,{tmp_path}/ones]")
 
 
 def test_evaluations_of_frozen_features_are_compared(probe_pack, tmp_path):

@@ -9,6 +9,7 @@ import torch
 from composing import composed
 from foreign_files import filled, lightning_checkpoint, mgca
 from lightning.pytorch import seed_everything
+from omegaconf import OmegaConf
 from PIL import Image
 from result_content import content
 
@@ -16,7 +17,7 @@ from evax.backbones import create_backbone
 from evax.backbones.preprocessing import normalisation_of
 from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.weights import export_weights
-from evax.commands.evaluate.probe import evaluate
+from evax.commands.evaluate.probe import check_subject, evaluate, notes_beside
 from evax.commands.train.start import train
 from evax.config import ConfigError, instantiate
 from evax.data.atomic import sha256_of
@@ -185,6 +186,18 @@ def test_random_features_are_those_of_the_run_before_its_first_step():
 def test_mistakes_are_named(words, message, probe_pack, tmp_path):
     with pytest.raises((ConfigError, WeightsError), match=message.replace("[", r"\[")):
         evaluate(study(probe_pack, *words), tmp_path / "out")
+
+
+def test_settings_of_training_are_refused_and_told_where_a_run_has_them(probe_pack):
+    words = ["features=view", f"data.pack={probe_pack}", "data.fraction=0.1"]
+    with pytest.raises(ConfigError, match=r"data\.fraction=0\.1: a probe learns from all films of train and val"):
+        check_subject(composed(*words, root="evaluate"), words)
+    assert notes_beside(None) == notes_beside(OmegaConf.create({"data": {"fraction": 1.0, "labels": None}})) == []
+    saved = OmegaConf.create({"data": {"fraction": 0.1, "labels": {"findings": ["Mass", "Edema"]}}})
+    assert notes_beside(saved) == [
+        "the run trained on 0.1 of its films, the probe on all",
+        "the run was trained on 2 findings, the probe scores all that it can",
+    ]
 
 
 @pytest.fixture(scope="module")
