@@ -100,9 +100,10 @@ def subgroup_aurocs(
     """AUROC per group and class, all on the same resamples of patients.
 
     A class with fewer than 5 positives or negatives in a group is not scored there, and named. Means of groups are
-    compared over the same findings: those scored in every group that scores at least half of all. The gap is that of
-    the two groups that are best and worst on all films, in every resample, so that its interval can hold 0; as they
-    were chosen for being so, it is somewhat too far from 0.
+    compared over the same findings: those scored in every group that scores at least half of what all films together
+    can. The gap is that of the two groups that are best and worst on all films, in every resample, so that its interval
+    can hold 0; as they were chosen for being so, it is somewhat too far from 0. Films of an unknown group are scored
+    beside the others, and have no part in gaps nor in the choice of findings.
     """
     patients = group_by_patient(films.patient_ids)
     names = sorted((str(name) for name in np.unique(group_of_film)), key=_place)
@@ -114,21 +115,25 @@ def subgroup_aurocs(
 
     value, draws = resample(aurocs, patients, num_draws=num_draws, seed=seed)
     is_scored = ~np.isnan(value)  # (G, C)
-    compared = is_scored.sum(axis=1) >= max(1, len(findings) / 2)
+    is_named = np.array([name != UNKNOWN or len(names) == 1 for name in names])
+    num_scorable = np.count_nonzero(can_score(known_films(np.ones(len(scores), bool), films), films))
+    compared = is_named & (is_scored.sum(axis=1) >= max(1, num_scorable / 2))
     shared = is_scored[compared].all(axis=0) & bool(compared.any())
     groups = {}
     for g, name in enumerate(names):
         inside = group_of_film == name
         metric = metric_of(value[g], draws[:, g], findings)
-        mean = _group_macro(value[g], draws[:, g], shared, comparable=bool(compared[g]))
+        is_comparable = bool((compared[g] or not is_named[g]) and is_scored[g, shared].all())
+        mean = _group_macro(value[g], draws[:, g], shared, comparable=is_comparable)
         metric = Metric(metric.per_class, mean, metric.not_scored)
         groups[name] = Group(int(inside.sum()), len(np.unique(films.patient_ids[inside])), metric)
+    named = np.where(is_named[:, None], value, np.nan)
     means = np.where(compared & shared.any(), _mean(value, shared), np.nan)
     return Subgroups(
         attribute=attribute,
         groups=groups,
         macro_over=tuple(finding for finding, keep in zip(findings, shared, strict=True) if keep),
-        gap={finding: gap_of(names, value[:, c], draws[:, :, c]) for c, finding in enumerate(findings)},
+        gap={finding: gap_of(names, named[:, c], draws[:, :, c]) for c, finding in enumerate(findings)},
         gap_macro=gap_of(names, means, _mean(draws, shared)),
     )
 
@@ -137,13 +142,21 @@ def group_points(
     inside: Bool[np.ndarray, "N"], scores: Float[np.ndarray, "N C"], films: LabelledFilms, patients: Patients
 ) -> list[OperatingPoints]:
     """The operating points of every class over the films of one group; none where the class has too few there."""
-    known = np.repeat(inside[:, None], scores.shape[1], axis=1)
-    if films.is_known is not None:
-        known &= films.is_known
+    known = known_films(inside, films)
+    return points_per_class(scores, films.targets, patients, known & can_score(known, films))
+
+
+def known_films(inside: Bool[np.ndarray, "N"], films: LabelledFilms) -> Bool[np.ndarray, "N C"]:
+    """The films of one group whose label of a class is known."""
+    known = np.repeat(inside[:, None], films.targets.shape[1], axis=1)
+    return known if films.is_known is None else known & films.is_known
+
+
+def can_score(known: Bool[np.ndarray, "N C"], films: LabelledFilms) -> Bool[np.ndarray, "C"]:
+    """The classes with `MIN_FILMS` positives and as many negatives among known films."""
     num_positives = ((films.targets == 1) & known).sum(axis=0)
     num_negatives = known.sum(axis=0) - num_positives
-    known &= (num_positives >= MIN_FILMS) & (num_negatives >= MIN_FILMS)
-    return points_per_class(scores, films.targets, patients, known)
+    return (num_positives >= MIN_FILMS) & (num_negatives >= MIN_FILMS)
 
 
 def gap_of(names: Sequence[str], value: Float[np.ndarray, "G"], draws: Float[np.ndarray, "D G"]) -> Gap:

@@ -1,13 +1,14 @@
 """EVA-X and its rivals: what was published of them, and what runs of ours scored."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from evax.report.record import Result
+from evax.report.seeds import differing_key
 
 TABLE = Path(__file__).with_suffix(".csv")
 CONFIG, RESULT = "config.yaml", "results.json"
@@ -70,17 +71,26 @@ def read_baselines() -> list[Baseline]:
 def read_runs(folders: Sequence[Path]) -> tuple[dict[str, Ours], str]:
     """What runs scored, by backbone, and the setting that they share; a folder may also be a multirun's.
 
-    Raises BaselinesError for a folder without results, a backbone that is not in the table, and runs that do not
-    compare: other films, findings, protocol or recipe.
+    Raises BaselinesError for a folder without results, a backbone that is not in the table or began from random
+    numbers, and runs that do not compare: other films, findings, protocol or recipe, or of one backbone with settings
+    that differ in more than their seeds.
     """
     found: dict[str, list[Result]] = {}
+    begun: dict[str, tuple[Path, Mapping[str, Any]]] = {}
     first: Result | None = None
     for run in (run for folder in folders for run in _runs_in(folder)):
         result = Result.from_json((run / RESULT).read_text(encoding="utf-8"), str(run / RESULT))
         first = first or result
         if result.setting != first.setting:
             raise BaselinesError(f"{run}: scored on other films, findings, protocol or recipe than the runs before it")
-        found.setdefault(_backbone_of(run), []).append(result)
+        settings: Any = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+        name = _backbone_of(run, settings)
+        sibling, known = begun.setdefault(name, (run, settings))
+        if key := differing_key(known, settings):
+            raise BaselinesError(
+                f"{run}: its {key} is not that of {sibling}; runs of one backbone are seeds, give those of one setting"
+            )
+        found.setdefault(name, []).append(result)
     if first is None:
         return {}, ""
     recipe = f", recipe {first.recipe}" if first.recipe else ""
@@ -98,15 +108,17 @@ def _runs_in(folder: Path) -> list[Path]:
     return jobs
 
 
-def _backbone_of(run: Path) -> str:
+def _backbone_of(run: Path, settings: Mapping[str, Any]) -> str:
     """The backbone of the table that a run fine-tuned."""
-    node: Any = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))["backbone"]
+    node = settings["backbone"]
     names = {row.weights: row.backbone for row in read_baselines()}
     key = node.get("published") or node["name"]
     if key not in names:
         raise BaselinesError(
             f"{run}: its backbone {key} is none of the table; use backbone={', '.join(names.values())}"
         )
+    if settings.get("weights") is None and node.get("weights") is None:
+        raise BaselinesError(f"{run}: began from random numbers, which is no row of the table")
     return names[key]
 
 

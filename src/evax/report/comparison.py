@@ -50,8 +50,8 @@ def _group(folder: Path) -> str:
             f"### {folder.name}: {first['data']}, protocol {first['protocol']}{recipe}",
             "",
             f"Macro test {_metric(first)} over {number} {unit}, of each run and in the mean; "
-            f"{first['num_train']:,} training films, {first['num_films']:,} test films of {first['num_patients']:,} "
-            f"patients; the difference of the means on the same {first['num_draws']:,} resamples of patients.",
+            f"{_training_films(contents)}, {first['num_films']:,} test films of {first['num_patients']:,} patients; "
+            f"the difference of the means on the same {first['num_draws']:,} resamples of patients.",
             "",
             f"| method | {_metric(first)} | minus | {_metric(first)} | difference | |",
             "| --- | --- | --- | --- | --: | --- |",
@@ -62,6 +62,15 @@ def _group(folder: Path) -> str:
             "",
         ]
     )
+
+
+def _training_films(contents: Sequence[Mapping[str, Any]]) -> str:
+    """How many films trained, of each method where that differs; older files have the number of the first alone."""
+    pairs = [(content["name"], content["num_train"]) for content in contents]
+    pairs += [(content["rival"], content.get("rival_num_train", content["num_train"])) for content in contents]
+    if len({number for _, number in pairs}) == 1:
+        return f"{pairs[0][1]:,} training films"
+    return ", ".join(f"{number:,} ({name})" for name, number in dict.fromkeys(pairs)) + " training films"
 
 
 def _each(values: Sequence[float]) -> str:

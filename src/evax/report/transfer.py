@@ -9,6 +9,7 @@ from evax.report.canvas import label, number, slide
 from evax.report.confusion import SHADES
 from evax.report.curves import INK, MUTED
 from evax.report.record import Interval, Result, ResultError
+from evax.report.segmentation_record import read_any
 
 RESULT = "results.json"
 CHANCE, DARK = 0.5, 0.75  # where shades begin, and from where numbers on them are white
@@ -27,9 +28,10 @@ class Transfer(NamedTuple):
 def write_transfer(folder: Path, runs: Sequence[Path], synonyms: Mapping[str, str]) -> str:
     """Write transfer.md, transfer.csv and transfer.png into `folder`; returns the table.
 
-    `runs` are evaluations under `features=classifier`, or folders of multiruns of them. Rows are classifiers, columns
-    test sets. `synonyms` maps a data set's name of a finding to the common one. Raises ResultError where there is no
-    evaluation, a pair comes twice, protocols differ, or no finding was scored in all cells.
+    `runs` are evaluations under `features=classifier`, or folders of multiruns of them; other results below those are
+    left out. Rows are classifiers, columns test sets. `synonyms` maps a data set's name of a finding to the common one.
+    Raises ResultError where there is no evaluation, a pair comes twice, protocols differ, or no finding was scored in
+    all cells.
     """
     transfers = read_transfers(runs, synonyms)
     findings = shared_findings(transfers)
@@ -43,8 +45,8 @@ def write_transfer(folder: Path, runs: Sequence[Path], synonyms: Mapping[str, st
 
 
 def read_transfers(runs: Sequence[Path], synonyms: Mapping[str, str]) -> list[Transfer]:
-    """What each folder's results file says, in their order."""
-    results = [(path, Result.from_json(path.read_text(encoding="utf-8"), str(path))) for path in _files(runs)]
+    """What the evaluations in each folder say, in their order."""
+    results = [found for run in runs for found in _evaluations(run)]
     first = results[0][1]
     transfers: dict[tuple[str, str], Transfer] = {}
     for path, result in results:
@@ -58,11 +60,17 @@ def read_transfers(runs: Sequence[Path], synonyms: Mapping[str, str]) -> list[Tr
     return list(transfers.values())
 
 
-def _files(runs: Sequence[Path]) -> list[Path]:
-    files = [path for run in runs for path in (sorted(run.glob(f"**/{RESULT}")) or [run / RESULT])]
-    if missing := [path.parent for path in files if not path.is_file()]:
-        raise ResultError(f"{missing[0]}: holds no {RESULT}; give evaluations made by features=classifier")
-    return files
+def _evaluations(run: Path) -> list[tuple[Path, Result]]:
+    found = [(path, read_any(path.read_text(encoding="utf-8"), str(path))) for path in sorted(run.glob(f"**/{RESULT}"))]
+    kept = [(path, each) for path, each in found if isinstance(each, Result) and is_of_classifier(each)]
+    if not kept:
+        raise ResultError(f"{run}: holds no {RESULT} of features=classifier; give evaluations made by it")
+    return kept
+
+
+def is_of_classifier(result: Result) -> bool:
+    """Whether it was made by `features=classifier`: probes and floors chose a setting, and a run names its films."""
+    return result.chosen is None and not result.train_ids_digest
 
 
 def shared_findings(transfers: Sequence[Transfer]) -> list[str]:

@@ -84,6 +84,51 @@ def test_group_that_scores_little_does_not_shrink_the_mean(films):
     assert {found.gap_macro.best, found.gap_macro.worst} == {"a", "b"}
 
 
+def test_unknown_group_is_scored_and_is_in_no_gap(films):
+    scores, labelled, groups = films
+    groups = groups.astype("<U7")
+    groups[:90] = "unknown"
+    reversed_scores = np.where((groups == "unknown")[:, None], -scores, scores)
+    found = subgroup_aurocs("sex", groups, reversed_scores, labelled, FINDINGS, **OPTIONS)
+    unknown = found.groups["unknown"].auroc
+    expected = auroc_per_class(reversed_scores[:90], labelled.targets[:90])
+    assert [each.value for each in unknown.per_class.values()] == pytest.approx(expected.tolist())
+    assert unknown.macro.value == pytest.approx(expected.mean())
+    gaps = [found.gap_macro, *found.gap.values()]
+    assert [{gap.best, gap.worst} for gap in gaps] == [{"a", "b"}] * 3
+
+
+def test_unknown_group_takes_no_finding_from_the_mean(films):
+    scores, labelled, groups = films
+    groups = groups.astype("<U7")
+    groups[:90] = "unknown"
+    targets = labelled.targets.copy()
+    targets[:90, 1] = 0
+    found = subgroup_aurocs(
+        "sex", groups, scores, LabelledFilms(labelled.image_ids, labelled.patient_ids, targets), FINDINGS, **OPTIONS
+    )
+    assert found.macro_over == FINDINGS
+    assert np.isnan(found.groups["unknown"].auroc.macro.value)
+    assert found.groups["unknown"].auroc.not_scored == ("Edema",)
+
+
+def test_half_is_of_the_findings_that_all_films_can_score(films):
+    scores, labelled, groups = films
+    nothing = np.zeros((240, 3), labelled.targets.dtype)
+    wide = LabelledFilms(labelled.image_ids, labelled.patient_ids, np.hstack([labelled.targets, nothing]))
+    findings = (*FINDINGS, "Hernia", "Fibrosis", "Nodule")
+    found = subgroup_aurocs("sex", groups, np.hstack([scores, nothing + 0.5]), wide, findings, **OPTIONS)
+    assert found.macro_over == FINDINGS
+    assert (found.gap_macro.best, found.gap_macro.worst) == ("a", "b")
+
+
+def test_films_that_are_all_unknown_have_a_mean(films):
+    scores, labelled, _ = films
+    found = subgroup_aurocs("sex", np.full(240, "unknown"), scores, labelled, FINDINGS, **OPTIONS)
+    assert found.groups["unknown"].auroc.macro.value == pytest.approx(auroc_per_class(scores, labelled.targets).mean())
+    assert found.gap_macro.best == ""
+
+
 def test_gap_of_one_group_is_undefined(films):
     scores, labelled, _ = films
     found = subgroup_aurocs("sex", np.full(240, "M"), scores, labelled, FINDINGS, **OPTIONS)

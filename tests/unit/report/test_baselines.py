@@ -13,9 +13,10 @@ from evax.report.efficiency import write_baselines
 SIZES = {row.backbone: Size(22_000_000, (2 + len(row.architecture)) * 10**9) for row in read_baselines()}
 
 
-def run(folder, backbone, macro=0.8, **changes):
+def run(folder, backbone, macro=0.8, settings=None, **changes):
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(f"backbone: {json.dumps(backbone)}\n")
+    config = {"weights": "weights", "backbone": backbone} | (settings or {})
+    (folder / "config.yaml").write_text(json.dumps(config))
     (folder / "results.json").write_text(json.dumps(content("finetune", macro, **changes)))
     return folder
 
@@ -39,6 +40,33 @@ def test_runs_are_known_by_their_weights_and_seeds_are_averaged(tmp_path):
     assert str(ours["resnet50_mgca"]) == "81.0 (2 runs)"
     assert str(ours["eva_x_small"]) == "70.0 [65.0, 75.0]"
     assert setting == "nih_cxr14_sample, protocol clean, 2,140 test films, 2 findings"
+
+
+def test_seeds_names_and_places_are_no_difference(tmp_path):
+    run(tmp_path / "0", MGCA, settings={"seed": 0, "name": "a", "data": {"pack": "p", "seed": 0, "fraction_seed": 0}})
+    run(tmp_path / "1", MGCA, settings={"seed": 1, "name": "b", "data": {"pack": "q", "seed": 1, "fraction_seed": 1}})
+    assert read_runs([tmp_path])[0]["resnet50_mgca"].num_runs == 2
+
+
+@pytest.mark.parametrize("backbone", [MGCA, EVA_X])
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"data": {"fraction": 0.1}}, "data.fraction"),
+        ({"model": {"freeze": True}}, "model.freeze"),
+        ({"weights": "others"}, "weights"),
+        ({"recipe": "paper"}, "recipe"),
+    ],
+)
+def test_runs_of_one_backbone_that_are_no_seeds_are_refused(settings, key, backbone, tmp_path):
+    folders = [run(tmp_path / "a", backbone), run(tmp_path / "b", backbone, settings=settings)]
+    with pytest.raises(BaselinesError, match=rf"/b: its {key} is not that of .*/a; runs of one backbone are seeds"):
+        read_runs(folders)
+
+
+def test_a_run_from_random_numbers_is_no_row(tmp_path):
+    with pytest.raises(BaselinesError, match="a: began from random numbers, which is no row of the table"):
+        read_runs([run(tmp_path / "a", EVA_X, settings={"weights": None})])
 
 
 @pytest.mark.parametrize("change", [{"protocol": "official", "recipe": "code"}, {"test_ids_digest": "e" * 64}])

@@ -51,6 +51,16 @@ def test_the_figure_is_drawn(content, tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 5000
 
 
+def test_the_page_tells_both_numbers_of_training_films_where_they_differ(content, tmp_path):
+    (tmp_path / "few").mkdir()
+    file = tmp_path / "few" / "hog_scratch.json"
+    for rival, words in ((521, "in the mean; 521 training films,"), (51, "521 (hog), 51 (scratch) training films,")):
+        file.write_text(json.dumps(content | {"rival_num_train": rival}))
+        assert words in comparisons_section(tmp_path)
+    file.write_text(json.dumps(content))
+    assert "in the mean; 521 training films," in comparisons_section(tmp_path)
+
+
 def test_the_page_has_a_table_a_group(content, tmp_path):
     assert comparisons_section(tmp_path) == ""
     (tmp_path / "few").mkdir()

@@ -12,6 +12,7 @@ from evax.report.record import ResultError
 from evax.report.transfer import write_transfer
 
 SYNONYMS = {"Pleural Effusion": "Effusion"}
+UNTRAINED = {"chosen": None, "trials": [], "num_train": 0, "train_ids_digest": ""}  # as features=classifier writes
 
 
 def evaluation(folder, classifier, data, auroc, **changes):
@@ -22,7 +23,7 @@ def evaluation(folder, classifier, data, auroc, **changes):
         for name, value in auroc.items()
     }
     known = [value for value in auroc.values() if value is not None]
-    base = content(classifier, sum(known) / len(known))
+    base = content(classifier, sum(known) / len(known), **UNTRAINED)
     base |= {"data": data, "findings": list(auroc), "auroc": intervals}
     (folder / "results.json").write_text(json.dumps(base | changes))
     return folder
@@ -74,6 +75,20 @@ def test_what_does_not_stand_in_one_matrix_is_refused(classifier, auroc, changes
     extra = evaluation(tmp_path / "extra", classifier, "cxr14/official", auroc, **changes)
     with pytest.raises(ResultError, match=message):
         write_transfer(tmp_path / "out", [evaluations, extra], SYNONYMS)
+
+
+OF_A_RUN = {"chosen": None, "trials": []}
+
+
+@pytest.mark.parametrize("changes", [{}, OF_A_RUN], ids=["a floor", "a run"])
+def test_other_results_below_a_folder_are_no_rows(changes, evaluations, tmp_path):
+    before = write_transfer(tmp_path / "out", [evaluations], SYNONYMS)
+    other = evaluations / "0" / "evaluation" / "pixels"
+    other.mkdir(parents=True)
+    (other / "results.json").write_text(json.dumps(content("pixels", 0.6, **changes)))
+    assert write_transfer(tmp_path / "out", [evaluations], SYNONYMS) == before
+    with pytest.raises(ResultError, match=r"pixels: holds no results.json of features=classifier"):
+        write_transfer(tmp_path / "out", [other], SYNONYMS)
 
 
 def test_a_folder_without_results_is_named(tmp_path, capsys):

@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,9 +62,25 @@ def job_folder(cfg: DictConfig) -> Path | None:
     folder = Path(job.runtime.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     sweep: Any = OmegaConf.to_container(cfg.sweep) if cfg.sweep is not None else {}
-    content = {"overrides": list(job.overrides.task), "axis": sweep.get("axis"), "paper": sweep.get("paper") or []}
+    content = {
+        "overrides": list(job.overrides.task),
+        "axis": sweep.get("axis"),
+        "paper": said(cfg, sweep.get("paper") or []),
+    }
     write_atomically(folder / JOB, json.dumps(content).encode())
     return folder
+
+
+def said(cfg: DictConfig, paper: Sequence[Any]) -> list[list[str]]:
+    """What the paper says of values of the axis: those entries that are of runs like this one.
+
+    An entry is a value and a word, and may go on with keys and what a run must hold under them.
+    """
+    return [
+        [value, word]
+        for value, word, *kinds in paper
+        if all(OmegaConf.select(cfg, key) == held for kind in kinds for key, held in kind.items())
+    ]
 
 
 def note(folder: Path, **changes: Any) -> None:

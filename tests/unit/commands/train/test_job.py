@@ -33,6 +33,25 @@ def test_a_job_says_at_its_start_that_it_runs_and_what_the_multirun_is_about(job
     assert record(job)["state"] == "finished"
 
 
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        (("experiment=finetune_cxr14_vit_s", "protocol=official"), ["1.0"]),
+        (("experiment=finetune_covidx3_vit_s", "protocol=official"), ["0.01", "1.0"]),
+        (("experiment=finetune_covidx4_vit_s", "protocol=official"), ["0.01", "1.0"]),
+        (("experiment=finetune_cxr14_vit_s",), []),
+        (("experiment=finetune_cxr14_vit_b", "protocol=official"), []),
+        (("experiment=finetune_cxr14_vit_s", "protocol=official", "backbone=eva_x_tiny"), []),
+        (("experiment=finetune_cxr14_vit_s", "protocol=official", "data=phantom"), []),
+        (("experiment=finetune_cxr14_vit_s", "protocol=official", "adapt=linear"), []),
+        (("experiment=sample_finetune",), []),
+    ],
+)
+def test_published_numbers_stand_beside_runs_of_their_kind_alone(words, values, job):
+    with recorded(composed("sweep=labels", *words)):
+        assert [value for value, _ in record(job)["paper"]] == values
+
+
 def test_a_failed_job_keeps_its_error(job):
     with pytest.raises(ConfigError), recorded(composed()):
         raise ConfigError("masking.ratio is 2")
