@@ -34,7 +34,8 @@ class Boxes(NamedTuple):
 class Localisation:
     """Means over all boxes and per finding, with intervals over patients, of one kind of map.
 
-    `thresholds` has the threshold of each box: one for all under official, one for each patient under clean.
+    `thresholds` has the threshold of each box: one for all under official, one for each patient under clean, NaN of a
+    lone patient.
     """
 
     pooled: dict[str, Estimate]
@@ -43,7 +44,8 @@ class Localisation:
 
     def to_json(self) -> dict[str, object]:
         """Plain types; undefined numbers are None."""
-        low, middle, high = np.quantile(self.thresholds, (0, 0.5, 1)).tolist()
+        is_known = not np.isnan(self.thresholds).any()
+        low, middle, high = np.quantile(self.thresholds, (0, 0.5, 1)).tolist() if is_known else (None,) * 3
         return {
             "threshold": {"median": middle, "min": low, "max": high},
             **{
@@ -66,14 +68,15 @@ def localisation(
 
     Under "official" the threshold is the one that maximises mAP on the very boxes that are scored, and every resample
     searches its own. Under "clean" the threshold of a patient's boxes maximises mAP on the boxes of all other
-    patients. Nothing can choose the threshold of a lone patient: then AP and mIoU are NaN.
+    patients. Nothing can choose the threshold of a lone patient: then it is NaN, and so are AP and mIoU.
     """
     patients = group_by_patient(boxes.patient_ids)
     is_official = protocol == "official"
     chosen = official_threshold(scores.iou) if is_official else thresholds_of_others(scores.iou, patients.of_film)
     at_threshold = searched(scores.iou) if is_official else fixed(scores.iou, chosen)
+    thresholds = THRESHOLDS[np.broadcast_to(chosen, len(scores.iou))]
     if not is_official and len(patients.names) == 1:
-        at_threshold = np.full_like(at_threshold, np.nan)
+        at_threshold, thresholds = np.full_like(at_threshold, np.nan), np.full_like(thresholds, np.nan)
     free = np.stack([getattr(scores, name) for name in FREE], axis=1)
     values = np.concatenate([at_threshold.reshape(len(free), -1), free], axis=1)  # (M, V)
     groups = np.stack([np.ones(len(free), bool), *(boxes.findings == finding for finding in findings)])
@@ -90,7 +93,7 @@ def localisation(
     for row, name in enumerate(METRICS):
         pooled[name] = estimate(float(found.value[row, 0]), found.draws[:, row, 0])
         metrics[name] = metric_of(found.value[row, 1:], found.draws[:, row, 1:], findings)
-    return Localisation(pooled, metrics, THRESHOLDS[np.broadcast_to(chosen, len(free))])
+    return Localisation(pooled, metrics, thresholds)
 
 
 def official_threshold(iou: Float[np.ndarray, "M T"]) -> Int[np.ndarray, ""]:

@@ -58,18 +58,15 @@ def learned_layers(explainable: Explainable) -> Iterator[tuple[str, list[nn.Para
         yield "head", list(explainable.head.parameters())
     backbone: Any = explainable.backbone
     blocks = explainable.blocks
-    inner = [(f"blocks.{i}", block) for i, block in enumerate(blocks)] or list(_stages(backbone))
-    grouped = {id(weight) for _, module in inner for weight in module.parameters()}
+    inner = [(f"blocks.{i}", [block]) for i, block in enumerate(blocks)] or _stages(backbone)
+    grouped = {id(weight) for _, modules in inner for module in modules for weight in module.parameters()}
     rest = [(name, weight) for name, weight in backbone.named_parameters() if id(weight) not in grouped]
-    after = [
-        weight for name, weight in rest if name.startswith(("norm", "fc_norm")) and not name.startswith("norm_pre")
-    ]
+    after = [weight for name, weight in rest if _is_last_norm(name)]
     if after:
         yield "norm", after
-    for name, module in reversed(inner):
-        yield name, list(module.parameters())
-    taken = {id(weight) for weight in after}
-    yield "embedding", [weight for _, weight in rest if id(weight) not in taken]
+    for name, modules in reversed(inner):
+        yield name, [weight for module in modules for weight in module.parameters()]
+    yield "embedding", [weight for name, weight in rest if not _is_last_norm(name)]
 
 
 def spearman(first: Float[Tensor, "B R C"], second: Float[Tensor, "B R C"]) -> Float[np.ndarray, "B"]:
@@ -78,11 +75,22 @@ def spearman(first: Float[Tensor, "B R C"], second: Float[Tensor, "B R C"]) -> F
     return np.array([spearmanr(a, b).statistic if np.ptp(a) and np.ptp(b) else np.nan for a, b in pairs])
 
 
-def _stages(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """A CNN's stages in order: the `layer`s of a ResNet, the dense blocks of a DenseNet."""
+def _is_last_norm(weight: str) -> bool:
+    """Whether a weight is of the norm behind all blocks: `norm` or `fc_norm` of a ViT, `norm5` of a DenseNet."""
+    module = weight.rpartition(".")[0]
+    return module in ("norm", "fc_norm") or module.rpartition(".")[2] == "norm5"
+
+
+def _stages(backbone: nn.Module) -> list[tuple[str, list[nn.Module]]]:
+    """A CNN's stages in order: the `layer`s of a ResNet, a DenseNet's dense blocks with the transition behind each."""
+    stages: list[tuple[str, list[nn.Module]]] = []
     for name, module in backbone.named_modules():
-        if name.rpartition(".")[2].rstrip("0123456789") in ("layer", "denseblock"):
-            yield name, module
+        kind = name.rpartition(".")[2].rstrip("0123456789")
+        if kind in ("layer", "denseblock"):
+            stages.append((name, [module]))
+        elif kind == "transition" and stages:
+            stages[-1][1].append(module)
+    return stages
 
 
 def _shuffle(weight: Tensor, rng: np.random.Generator) -> None:

@@ -56,7 +56,9 @@ def test_a_lone_patient_has_no_threshold_under_clean():
     found = localisation(TABLE, alone, ["Mass", "Nodule"], num_draws=5)
     assert np.isnan(found.pooled["map"].value)
     assert found.pooled["pointing"].value == 0.5
+    assert np.isnan(found.thresholds).all()
     assert found.to_json()["map"]["pooled"]["value"] is None
+    assert found.to_json()["threshold"] == dict.fromkeys(("median", "min", "max"))
 
 
 def test_a_finding_without_boxes_is_named():

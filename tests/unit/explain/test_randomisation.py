@@ -23,6 +23,18 @@ def test_layers_go_from_the_head_down():
     assert names == ["head", "layer4", "layer3", "layer2", "layer1", "embedding"]
 
 
+def test_a_densenet_is_shuffled_from_its_last_norm_down_and_transitions_with_the_block_before_them():
+    explainable = toy("densenet")
+    layers = dict(learned_layers(explainable))
+    assert list(layers) == ["head", "norm", *(f"features.denseblock{i}" for i in (4, 3, 2, 1)), "embedding"]
+    names = {id(weight): name for name, weight in explainable.backbone.named_parameters()}
+    held = {layer: {names[id(weight)].split(".")[1] for weight in layers[layer]} for layer in list(layers)[1:]}
+    assert held["norm"] == {"norm5"}
+    assert held["features.denseblock4"] == {"denseblock4"}
+    assert held["features.denseblock1"] == {"denseblock1", "transition1"}
+    assert held["embedding"] == {"conv0", "norm0"}
+
+
 def test_a_map_loses_its_likeness_and_the_model_nothing():
     model = Toy()
     state = {key: value.clone() for key, value in model.state_dict().items()}

@@ -41,7 +41,11 @@ def check_asked(cfg: DictConfig, overrides: Sequence[str]) -> None:
     if unknown := [name for name in cfg.methods or () if name not in METHODS]:
         raise ConfigError(f"methods: there is no {unknown[0]!r}; {nearest(unknown[0], METHODS)}")
     if cfg.point is not None and not is_point(list(cfg.point)):
-        raise ConfigError(f"point={cfg.point}: give [x,y] from 0 to 1, from the film's top left corner")
+        raise ConfigError(
+            f"point={cfg.point}: give [x,y] from 0 to 1 of what the network sees, from its top left corner"
+        )
+    if cfg.point is not None and not cfg.num_figures:
+        raise ConfigError(f"point={cfg.point}: is drawn on num_figures=0 films; raise that, or leave point out")
 
 
 def is_point(values: list[Any]) -> bool:

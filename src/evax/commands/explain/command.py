@@ -113,8 +113,9 @@ def check_methods(
     found: dict[str, Any] = {"faithfulness": {}, "randomisation": {}}
     for method in methods:
         first = maps[method.name].maps[: len(cases)]
-        measure = partial(faithfulness, explainable, films, cases, first, batch_size=size, num_draws=cfg.draws)
-        shuffle = partial(randomisation, explainable, films, cases, method, batch_size=size, seed=cfg.seed)
+        each = {"batch_size": size, "seed": cfg.seed}
+        measure = partial(faithfulness, explainable, films, cases, first, num_draws=cfg.draws, **each)
+        shuffle = partial(randomisation, explainable, films, cases, method, **each)
         for key, is_asked, make in (
             ("faithfulness", cfg.faithfulness, measure),
             ("randomisation", cfg.randomise, shuffle),

@@ -104,6 +104,7 @@ def faithfulness(
     *,
     batch_size: int,
     num_draws: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Insertion and deletion of some cases: mean curves, and the area under them with its interval over patients."""
     found: dict[str, Any] = {}
@@ -116,7 +117,7 @@ def faithfulness(
             curves.append(measure(explainable, images, classes, heat.to(images.device)))
         found["shares"] = curves[0].shares.tolist()
         areas = torch.cat([curve.area for curve in curves]).double().numpy()
-        area: Estimate = mean_over_patients(areas, owners, num_draws=num_draws)
+        area: Estimate = mean_over_patients(areas, owners, num_draws=num_draws, seed=seed)
         curve = torch.cat([curve.probabilities for curve in curves]).mean(0)
         found[name] = {"curve": curve.tolist(), "pooled": estimate_to_json(area)}
     return found

@@ -105,7 +105,7 @@ def paired(
 
 
 def write_scores(folder: Path, films: Films, scored: Scored) -> None:
-    """A row for each box and method; IoU is at the box's own threshold."""
+    """A row for each box and method; IoU is at the box's own threshold, and both are empty where it has none."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
@@ -113,16 +113,23 @@ def write_scores(folder: Path, films: Films, scored: Scored) -> None:
         thresholds = scored.found[method].thresholds
         for number, (place, box) in enumerate(boxes_of_cases(films.cases)):
             film = films.cases[place].film
-            at = int(np.searchsorted(THRESHOLDS, thresholds[number]))
+            cut = cut_at(thresholds[number], by_box.iou[number])
             free = (getattr(by_box, name)[number] for name in ("pointing", "energy", "pixel_auroc"))
             shape = (*box[1:], by_box.area[number])
             writer.writerow(
                 [films.names[film], films.numbers[film], box.finding, f"{scored.probabilities[place]:.6g}"]
                 + [f"{value:.6g}" for value in shape]
-                + [method, f"{thresholds[number]:.2f}"]
-                + [f"{value:.6g}" for value in (by_box.iou[number, at], *free)]
+                + [method, *cut]
+                + [f"{value:.6g}" for value in free]
             )
     write_atomically(folder / SCORES, text.getvalue().encode())
+
+
+def cut_at(threshold: float, iou: Float[np.ndarray, "T"]) -> tuple[str, str]:
+    """A box's threshold and its IoU there, of those at all THRESHOLDS; empty for NaN."""
+    if np.isnan(threshold):
+        return "", ""
+    return f"{threshold:.2f}", f"{iou[np.searchsorted(THRESHOLDS, threshold)]:.6g}"
 
 
 def boxes_of_cases(cases: Sequence[Case]) -> Iterator[tuple[int, Box]]:

@@ -11,7 +11,7 @@ import pytest
 from composing import BRIEF, composed
 
 from evax.commands.explain.command import PACKAGE, digest_of_code, explain
-from evax.commands.explain.scores import pixels
+from evax.commands.explain.scores import cut_at, pixels
 from evax.commands.train.start import train
 from evax.config import ConfigError
 from evax.data.film import Box
@@ -19,7 +19,7 @@ from evax.data.pack import Pack
 from evax.data.prepare import prepare
 from evax.data.sources.cxr14 import ChestXray14Source
 from evax.data.sources.phantom import PhantomSource
-from evax.evaluation.localisation import SCORED_SIZE, box_region, score_regions
+from evax.evaluation.localisation import SCORED_SIZE, THRESHOLDS, box_region, score_regions
 from evax.runs.gate import UNKNOWN
 
 FEW = ("methods=[grad_cam,attention]", "num_checked=2", "num_figures=1", "draws=20", "batch_size=4")
@@ -71,6 +71,12 @@ def test_a_uniform_map_scores_the_area_of_the_box_from_end_to_end():
     scores = score_regions([(pixels(np.full((14, 14), 1 / 196, np.float32), SCORED_SIZE), box)])
     assert scores.area == scores.energy == [0.125]
     assert (scores.iou == 0.125).all()
+
+
+def test_iou_is_at_the_threshold_and_neither_stands_where_there_is_none():
+    iou = np.linspace(0, 1, len(THRESHOLDS))
+    assert cut_at(float(THRESHOLDS[-1]), iou) == (f"{THRESHOLDS[-1]:.2f}", "1")
+    assert cut_at(float("nan"), iou) == ("", "")
 
 
 def test_figures_carry_numbers_and_no_names(explanation):
@@ -136,6 +142,7 @@ def test_patients_that_trained_are_left_out(run, swapped, tmp_path):
     assert result["num_left_out"] > 20
     assert result["notes"] == [f"{result['num_left_out']} films of patients that trained the model are left out"]
     assert result["localisation"]["grad_cam"]["map"]["pooled"]["value"] is None  # a lone patient has no threshold
+    assert pd.read_csv(tmp_path / "run" / "scores.csv")[["threshold", "iou"]].isna().all(axis=None)
 
 
 def test_a_file_of_unknown_origin_is_told(run, swapped, tmp_path):
@@ -175,7 +182,8 @@ def test_a_folder_of_films_gets_maps_and_figures(run, probe_pack, tmp_path):
         (["methods=[grad_cm]"], "there is no 'grad_cm'; did you mean 'grad_cam'"),
         (["methods=grad_cam"], r"give a list, \[grad_cam\]"),
         (["findings=[Mas]"], "findings: the classifier has no 'Mas'"),
-        (["point=[2,0]"], r"point=\[2, 0\]: give \[x,y\] from 0 to 1"),
+        (["point=[2,0]"], r"point=\[2, 0\]: give \[x,y\] from 0 to 1 of what the network sees"),
+        (["point=[0.5,0.5]", "num_figures=0"], r"point=\[0\.5, 0\.5\]: is drawn on num_figures=0 films; raise that"),
         (["heads=[0]", "methods=[grad_cam]"], "heads: is of method attention"),
         (["layer=blocks.77"], "layer=blocks.77 is none of"),
         (["split=train"], "all .* films with boxes are of patients that trained the model"),
