@@ -22,10 +22,10 @@ def write_predictions(
     scores: Float[np.ndarray, "N C"],
     findings: Sequence[str],
 ) -> None:
-    """A parquet table with `image_id` and one float32 score column per finding."""
+    """A parquet table with `image_id` and one float64 score column per finding: confident films do not tie."""
     if len(np.unique(image_ids)) < len(image_ids):
         raise ValueError(f"{path.name}: an image id occurs twice; a film is scored once")
-    table = pd.DataFrame(scores.astype(np.float32), columns=list(findings))
+    table = pd.DataFrame(scores.astype(np.float64), columns=list(findings))
     table.insert(0, "image_id", image_ids)
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(path, index=False)
@@ -37,7 +37,7 @@ def read_predictions(path: Path, findings: Sequence[str]) -> tuple[Shaped[np.nda
     missing = [finding for finding in findings if finding not in table]
     if missing:
         raise ValueError(f"{path.name} has no column {missing[0]}; it holds {', '.join(table.columns[1:])}")
-    return table["image_id"].to_numpy(), table[list(findings)].to_numpy(dtype=np.float32)
+    return table["image_id"].to_numpy(), table[list(findings)].to_numpy(dtype=np.float64)
 
 
 def finding_columns(path: Path) -> list[str]:

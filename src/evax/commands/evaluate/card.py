@@ -50,7 +50,8 @@ def write_card(
     Returns the card and its summary for the terminal.
     """
     for split, part in parts.items():
-        odds = softmax(part.logits, axis=1) if options.exclusive else expit(part.logits)
+        logits = part.logits.astype(np.float64)
+        odds = softmax(logits, axis=1) if options.exclusive else expit(logits)
         write_predictions(folder / PREDICTIONS / f"{split}.parquet", part.films.image_ids, odds, data.classes)
     card = report_card(data.classes, parts["test"], parts.get("val"), attributes(data, data.rows("test")), options)
     write_json(folder / CARD, card.to_json())
