@@ -25,9 +25,10 @@ finetune() {  # NAME, words of its own; jobs 0-2 start from scratch, 3-5 from ho
 finetune full
 finetune few data.fraction=0.1
 
+random="$runs/hog/evaluation/random"  # numbers of the same seed for both students
+python evaluate.py run="$runs/hog" features=random name=random
 probe() {  # NAME of a pre-training: a frozen backbone with its best linear layer, which has no seeds
-  python evaluate.py run="$runs/$1" features=random name="$1_random"
-  python evaluate.py run="$runs/$1" name="$1" against="[$runs/$1/evaluation/random]"
+  python evaluate.py run="$runs/$1" name="$1" against="[$random]"
 }
 probe hog
 probe second
@@ -43,7 +44,7 @@ for way in full few; do
   compare "$way/second" scratch "$(jobs $way 6)" "$(jobs $way 0)"
   compare "$way/second" hog "$(jobs $way 6)" "$(jobs $way 3)"
 done
-frozen() { echo "$runs/$1/evaluation/$2"; }
-compare frozen/hog scratch "$(frozen hog backbone)" "$(frozen hog random)"
-compare frozen/second scratch "$(frozen second backbone)" "$(frozen second random)"
-compare frozen/second hog "$(frozen second backbone)" "$(frozen hog backbone)"
+frozen() { echo "$runs/$1/evaluation/backbone"; }
+compare frozen/hog scratch "$(frozen hog)" "$random"
+compare frozen/second scratch "$(frozen second)" "$random"
+compare frozen/second hog "$(frozen second)" "$(frozen hog)"

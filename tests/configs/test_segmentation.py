@@ -63,10 +63,14 @@ def pack(tmp_path_factory):
     return folder
 
 
+NO_LESION = ["data.masks.mask=lesions", "+data.masks.bits=true", "data.masks.classes.lung=[7]"]  # a bit of no finding
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["data.masks.classes.lung=[77]"], r"data\.masks\.mask=lungs: none of the \d+ val films .*shows lung"),
+        (["data.masks.classes.lung=[77]"], r"data\.masks\.classes\.lung=\[77\]: no film of .* it has: 0, 1, 2"),
+        (NO_LESION, r"data\.masks\.mask=lesions: none of the \d+ val films .*shows lung"),
         (["per_device_batch=1"], r"per_device_batch=1 and batch_size=8 leave one film on a device, and the BatchNorm"),
         (["data.masks=null"], r"data\.masks=null: segmentation learns from masks"),
         (["model.loss=ce"], r"model\.loss=ce: bce is of one class.*use bce"),
