@@ -35,6 +35,11 @@ def read_mask(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H 
         raise BadFilmError("bad_mask", f"{path.name}: {type(error).__name__}") from None
 
 
+def values_of(mask: UInt8[np.ndarray, "H W"]) -> set[int]:
+    """The values of a mask."""
+    return set(np.flatnonzero(np.bincount(mask.ravel())).tolist())
+
+
 def binary(mask: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
     """1 where a mask of one thing shows it, whether "on" is 1, some label, or 255 with a soft border."""
     return (mask >= (HALF if mask.max() >= HALF else 1)).astype(np.uint8)

@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 from evax.data.atomic import replacing, sha256_of, write_atomically
 from evax.data.decoding import Decoded
 from evax.data.film import Refusal
+from evax.data.mask_reading import values_of
 
 PIXELS = "pixels"
 
@@ -116,8 +117,7 @@ def _append(shard: Shard, position: int, film: Decoded, files: dict[str, BinaryI
     files[PIXELS].write(image.tobytes())
     for name, mask in masks.items():
         files[mask_kind(name)].write(mask.tobytes())
-        found = np.flatnonzero(np.bincount(mask.ravel())).tolist()
-        shard.values[name] = sorted({*shard.values.get(name, ()), *found})
+        shard.values[name] = sorted(values_of(mask).union(shard.values.get(name, ())))
     digests = film.file_sha256, film.pixel_sha256, film.likeness.hex()
     shard.rows.append(Row(position, film.width, film.height, *digests))
     total, total_squares = _sums(image)

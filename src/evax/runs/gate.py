@@ -80,13 +80,13 @@ def check_patients(weights: Path, data: PackDataModule) -> Lineage:
     return found
 
 
-def check_not_chosen_on(weights: Path, data: PackDataModule) -> None:
+def check_not_chosen_on(weights: Path, found: Lineage, data: PackDataModule) -> None:
     """Refuse test films that chose a checkpoint, under protocol=official, of any run that led to `weights`.
 
-    LeakageError counts them.
+    `found` is the lineage of those. LeakageError counts the films.
     """
     tests = cohort(data.pack, data.split, ("test",))
-    for trained in lineage(weights).films:
+    for trained in found.films:
         if trained.select_on == "test":
             _, films = overlap(cohort(trained.pack, trained.split, ("test",)), tests)
             if films:

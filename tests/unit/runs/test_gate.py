@@ -105,11 +105,12 @@ def test_films_that_chose_a_checkpoint_are_no_test_films_of_a_clean_run(probe_pa
     for weights in (run, later):
         check_patients(weights, films(probe_pack, "official"))
         with pytest.raises(LeakageError, match=r"[0-9]+ of the test films phantom/official/test chose a checkpoint"):
-            check_not_chosen_on(weights, films(probe_pack, "official"))
+            check_not_chosen_on(weights, lineage(weights), films(probe_pack, "official"))
         with pytest.raises(LeakageError, match="chose a checkpoint"):
             check_weights(*beginning(weights, probe_pack, "clean"))
         check_weights(*beginning(weights, probe_pack, "official"))
-    check_not_chosen_on(run_of(tmp_path / "clean", probe_pack), films(probe_pack, "official"))
+    clean = run_of(tmp_path / "clean", probe_pack)
+    check_not_chosen_on(clean, lineage(clean), films(probe_pack, "official"))
 
 
 def beginning(weights, pack, protocol):

@@ -52,9 +52,9 @@ def check_weights(cfg: DictConfig, data: PackDataModule) -> None:
     """Refuse to test on patients whose films trained the weights of a fine-tuning, or, under clean, chose them."""
     if isinstance(cfg.weights, str) and is_supervised(cfg) and Path(cfg.weights).exists():
         file = published_file(cfg.weights, cfg.backbone.get("published"))
-        check_patients(file, data)
+        found = check_patients(file, data)
         if cfg.protocol == "clean":
-            check_not_chosen_on(file, data)
+            check_not_chosen_on(file, found, data)
 
 
 def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:

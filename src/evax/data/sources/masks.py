@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from evax.data.film import BadFilmError, Film, Refusal
-from evax.data.mask_reading import read_mask
+from evax.data.mask_reading import read_mask, values_of
 from evax.data.sources.masked import MaskedSource, draw_split, listed, read_members, shown, told_of, unmatched
 from evax.data.sources.tables import digest_of, once
 
@@ -117,7 +117,7 @@ class MaskFolderSource(MaskedSource):
     def _is_of_one_thing(self, folder: str) -> bool:
         for path in shown(self.raw_dir / folder, (".png",)):
             try:
-                values = values_of(read_mask(path), path)
+                values = class_values(read_mask(path), path)
             except BadFilmError:
                 continue  # named where its film is read
             if not (values <= {0, 1} or values <= {0, 255}):
@@ -126,7 +126,7 @@ class MaskFolderSource(MaskedSource):
 
     def _read(self, folder: str, path: Path) -> UInt8[np.ndarray, "H W"]:
         mask = read_mask(path)
-        values_of(mask, path)
+        class_values(mask, path)
         return (mask > 0).astype(np.uint8) if folder in self._of_one_thing else mask
 
     def _mask(self, folder: str, film: Path) -> Path:
@@ -194,9 +194,9 @@ def _groups(expression: str) -> int:
         return 0
 
 
-def values_of(mask: UInt8[np.ndarray, "H W"], path: Path) -> set[int]:
+def class_values(mask: UInt8[np.ndarray, "H W"], path: Path) -> set[int]:
     """The values of a mask; BadFilmError for more than classes can be."""
-    values = set(np.flatnonzero(np.bincount(mask.ravel())).tolist())
+    values = values_of(mask)
     if len(values) > MOST_VALUES:
         raise BadFilmError(
             "bad_mask", f"{path.name} has {len(values)} values, as of a soft border: one a class is wanted"
