@@ -83,6 +83,8 @@ SCHEMAS = {
 
 # Set by a run for the ranks that it starts: where it is, and its settled configuration as YAML.
 RUN_DIR_VARIABLE, RUN_CONFIG_VARIABLE = "EVAX_RUN_DIR", "EVAX_RUN_CONFIG"
+# What is looked for in one place and found in another.
+ELSEWHERE = {"adapt=knn": "nearest neighbours train nothing; score by python evaluate.py run=RUN classifier=knn"}
 JOB = "job.json"  # what a job of a multirun was asked to do, and how far it is
 
 
@@ -234,7 +236,8 @@ def explain(error: BaseException) -> str:
         return f"{root.full_key}: no such key; {nearest(str(root.key), root.parent_node.keys())}"
     if isinstance(root, MissingConfigException) and root.missing_cfg_file and root.options:
         group, _, choice = root.missing_cfg_file.rpartition("/")
-        return f"{group}={choice}: no such choice; {nearest(choice, root.options)}"
+        asked = f"{group}={choice}"
+        return f"{asked}: {ELSEWHERE.get(asked) or f'no such choice; {nearest(choice, root.options)}'}"
     if isinstance(root, OverrideParseException):
         return f"{root.override}: cannot be read; write KEY=VALUE, with a VALUE of special characters in quotes"
     if isinstance(root, HydraException):

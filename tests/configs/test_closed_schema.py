@@ -267,3 +267,7 @@ def test_dangerous_target_in_a_run_directory_is_refused_on_resume(attacks, marke
     with pytest.raises(ConfigError, match=r"^masking\._target_=builtins\.open is not allowed"):
         train(composed(f"resume={tmp_path}"), tmp_path)
     assert not marker.exists()
+
+
+def test_neighbours_are_looked_for_where_nothing_is_trained():
+    assert refusal("adapt=knn").endswith("score by python evaluate.py run=RUN classifier=knn")

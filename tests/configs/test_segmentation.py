@@ -48,12 +48,24 @@ def test_a_resnet_is_a_unet_of_one_rate(name):
     cfg = official(f"segment_{name}_r50")
     assert (cfg.model.decoder, cfg.optim.layer_decay, cfg.backbone.name) == ("unet", 1.0, "resnet50")
     assert cfg.data == official(f"segment_{name}_vit_s").data
-    with pytest.raises(ConfigError, match=r"recipe=paper: the paper trains ResNets by SGD.*use recipe=code"):
-        official(f"segment_{name}_r50", "recipe=paper")
 
 
-def test_every_recipe_is_of_a_task_with_protocols():
-    assert {path.stem for path in (CONF / "recipe" / "task").glob("*.yaml")} == {"paper_classifier", "paper_segmenter"}
+@pytest.mark.parametrize("name", SETS)
+def test_the_paper_trains_a_resnet_by_sgd(name):
+    words = (f"segment_{name}_r50", "recipe=paper")
+    with pytest.raises(ConfigError, match=r"recipe=paper: the paper trains a U-Net by SGD.*say optim=sgd, too"):
+        official(*words)
+    cfg, vit = official(*words, "optim=sgd"), official(f"segment_{name}_vit_s", "recipe=paper")
+    recipe = instantiate(cfg.optim)
+    assert (recipe.lr, recipe.weight_decay, recipe.layer_decay, recipe.warmup_steps) == (0.01, 5e-4, 1.0, 10)
+    assert (cfg.batch_size, cfg.trainer.max_epochs, cfg.data) == (4, vit.trainer.max_epochs, vit.data)
+    with pytest.raises(ConfigError, match="say optim=segment, too"):
+        official(f"segment_{name}_vit_s", "recipe=paper", "optim=sgd")
+
+
+def test_every_recipe_is_of_a_model_with_protocols():
+    models = {path.stem.removeprefix("paper_") for path in (CONF / "recipe" / "task").glob("*.yaml")}
+    assert models == {path.stem for path in (CONF / "model").glob("*.yaml")} - {"mim"}
 
 
 @pytest.fixture(scope="module")

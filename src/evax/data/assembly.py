@@ -23,7 +23,7 @@ from evax.data.index import arrow_bytes, build_index, label_column, row_keys, sc
 from evax.data.leakage import LeakageError, crossing
 from evax.data.likeness import look_alikes, num_differing
 from evax.data.links import families
-from evax.data.listings import write_duplicates, write_near_duplicates, write_refusals
+from evax.data.listings import write_duplicates, write_near_duplicates, write_refusals, write_splits
 from evax.data.manifest import INDEX, NEAR_DUPLICATES, QUARANTINE, Manifest, write_manifest
 from evax.data.shards import Shard, rows_path
 from evax.data.sources.base import Source
@@ -100,6 +100,7 @@ def assemble(
     kept = draw_families_together(kept, families(keys), settings.source.drawn)
     stop_at_crossing(folder, settings, kept, [row.pixel_sha256 for row in rows], "picture", refusals)
     write_refusals(folder, refusals)
+    write_splits(folder, kept, settings.source.drawn)
     duplicates = write_duplicates(folder, kept, rows)
     index = build_index(kept, rows, keys, settings.source.findings, settings.size, settings.fit)
     content = arrow_bytes(index)

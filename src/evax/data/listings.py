@@ -1,4 +1,4 @@
-"""The lists beside a pack: what was refused, what is there twice, and what looks as if it were."""
+"""The lists beside a pack: what was refused, what was drawn, what is there twice, and what looks as if it were."""
 
 import csv
 import io
@@ -18,6 +18,19 @@ from evax.data.shards import Row
 def write_refusals(folder: Path, refusals: Iterable[Refusal]) -> None:
     """Write quarantine.csv."""
     _write_csv(folder / QUARANTINE, Refusal._fields, refusals)
+
+
+def write_splits(folder: Path, films: Sequence[Film], schemes: Iterable[str]) -> None:
+    """Write each split of `schemes` as a list, split-SCHEME-NAME.txt, an image id a line; earlier lists go."""
+    for path in folder.glob("split-*.txt"):
+        path.unlink()
+    for scheme in schemes:
+        members: defaultdict[str, list[str]] = defaultdict(list)
+        for film in films:
+            if scheme in film.splits:
+                members[film.splits[scheme]].append(film.image_id)
+        for split, names in members.items():
+            _write_text(folder / f"split-{scheme}-{split}.txt", "".join(f"{name}\n" for name in names))
 
 
 def write_duplicates(folder: Path, films: Sequence[Film], rows: Sequence[Row]) -> int:
@@ -57,5 +70,9 @@ def _write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]]
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(lines)
-    # file names may hold bytes that are no UTF-8
-    write_atomically(path, buffer.getvalue().encode(errors="backslashreplace"))
+    _write_text(path, buffer.getvalue())
+
+
+def _write_text(path: Path, text: str) -> None:
+    """File names may hold bytes that are no UTF-8."""
+    write_atomically(path, text.encode(errors="backslashreplace"))

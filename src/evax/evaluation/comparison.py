@@ -31,7 +31,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """AUROC of `name` minus that of `rival`, each the mean of its `num_runs`.
+    """AUROC of `name` minus that of `rival`, each the mean of its `num_runs`; `scores` has both, by class.
 
     DeLong's p is for single runs, empty otherwise; it takes films as independent, and `p_holm` is for all classes.
     """
@@ -40,6 +40,7 @@ class Comparison:
     rival: str
     num_runs: tuple[int, int]
     difference: Metric
+    scores: dict[str, tuple[float, float]]
     delong: dict[str, DeLong]
     p_holm: dict[str, float]
     test_ids_digest: str
@@ -58,6 +59,7 @@ class Comparison:
             "rival": self.rival,
             "num_runs": list(self.num_runs),
             "difference": self.difference.to_json(),
+            "scores": {finding: [_or_none(number) for number in pair] for finding, pair in self.scores.items()},
             "delong": tests,
             "test_ids_digest": self.test_ids_digest,
             "num_draws": self.num_draws,
@@ -83,27 +85,33 @@ def compare_scores(
         for each in (scores, rival_scores)
     ]
 
-    def differences(counts: Float[np.ndarray, "P D"]) -> Float[np.ndarray, "D C"]:
-        first, second = (
+    def both(counts: Float[np.ndarray, "P D"]) -> Float[np.ndarray, "D 2 C"]:
+        means = [
             np.mean([np.stack([auroc_of(count(points, counts)) for points in run], 1) for run in each], axis=0)
             for each in runs
-        )
-        return first - second
+        ]
+        return np.stack(means, axis=1)
 
-    value, draws = resample(differences, patients, num_draws=num_draws, seed=seed)
+    value, draws = resample(both, patients, num_draws=num_draws, seed=seed)
     tests = delong_tests(scores[0], rival_scores[0], films, findings) if len(scores) == len(rival_scores) == 1 else {}
     adjusted = holm(np.array([test.p for test in tests.values()]))
     return Comparison(
         name=names[0],
         rival=names[1],
         num_runs=(len(scores), len(rival_scores)),
-        difference=metric_of(value, draws, findings),
+        difference=metric_of(value[0] - value[1], draws[:, 0] - draws[:, 1], findings),
+        scores=pairs(value, findings),
         delong=tests,
         p_holm=dict(zip(tests, adjusted.tolist(), strict=True)),
         test_ids_digest=ids_digest(films.image_ids),
         num_draws=num_draws,
         seed=seed,
     )
+
+
+def pairs(scores: Float[np.ndarray, "2 C"], classes: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """The scores of two methods, by class."""
+    return dict(zip(classes, zip(*scores.tolist(), strict=True), strict=True))
 
 
 def delong_tests(

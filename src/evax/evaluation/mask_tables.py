@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Int64, Shaped
 
-from evax.evaluation.comparison import Comparison, Table
+from evax.evaluation.comparison import Comparison, Table, pairs
 from evax.evaluation.metric import metric_of
 from evax.evaluation.patient_draws import group_by_patient, resample
 from evax.evaluation.predictions import ids_digest
@@ -114,16 +114,16 @@ def compare_masks(
         np.stack([per_patient(films.astype(np.float64), patients) for films in each]) for each in (counts, rival_counts)
     ]
 
-    def differences(drawn: Float[np.ndarray, "P D"]) -> Float[np.ndarray, "D K"]:
-        first, second = (dice(np.einsum("pd,rpkc->rdkc", drawn, table)).mean(0) for table in tables)
-        return first - second
+    def both(drawn: Float[np.ndarray, "P D"]) -> Float[np.ndarray, "D 2 K"]:
+        return np.stack([dice(np.einsum("pd,rpkc->rdkc", drawn, table)).mean(0) for table in tables], axis=1)
 
-    value, draws = resample(differences, patients, num_draws=num_draws, seed=seed)
+    value, draws = resample(both, patients, num_draws=num_draws, seed=seed)
     return Comparison(
         name=names[0],
         rival=names[1],
         num_runs=(len(counts), len(rival_counts)),
-        difference=metric_of(value, draws, classes),
+        difference=metric_of(value[0] - value[1], draws[:, 0] - draws[:, 1], classes),
+        scores=pairs(value, classes),
         delong={},
         p_holm={},
         test_ids_digest=ids_digest(image_ids),

@@ -1,11 +1,11 @@
-"""AdamW with a warm-up and a decay of the rate, stated in epochs."""
+"""AdamW or SGD with a warm-up and a decay of the rate, stated in epochs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW
 
 from evax.optim.groups import parameter_groups
 from evax.optim.schedule import WarmupCosine, WarmupPolynomial
@@ -58,32 +58,26 @@ class AdamWCosine:
 
 
 @dataclass(frozen=True)
-class AdamWPolynomial:
-    """The optimizer of EVA-X's segmentation (published code, mmsegmentation's `poly` schedule).
+class Polynomial:
+    """The schedule of EVA-X's segmentation (published code, mmsegmentation's `poly`), of any optimizer.
 
     `lr` is the peak rate, never scaled. It falls as (1 - share of epochs) ** `power` to `final_lr`, in a step at the
     end of every epoch, and is multiplied by a linear rise from `warmup_ratio` to 1 over the first `warmup_epochs` and
     `warmup_steps` more. Weight decay is constant; `layer_decay` scales the rate of every layer below the head.
     """
 
-    lr: float = 6e-5
+    lr: float
+    weight_decay: float
     final_lr: float = 0.0
     power: float = 1.0
     warmup_epochs: float = 0.0
     warmup_steps: int = 10
     warmup_ratio: float = 1e-6
-    weight_decay: float = 0.05
-    betas: Sequence[float] = (0.9, 0.999)
-    eps: float = 1e-8
     layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
         check_layer_decay(self.layer_decay)
         check_final(self.final_lr, self.lr)
-
-    def build(self, model: nn.Module) -> AdamW:
-        """AdamW over the model's trainable parameters; rates are set per step from `schedule`."""
-        return adamw(self, model, self.lr)
 
     def schedule(self, steps_per_epoch: int, epochs: int) -> WarmupPolynomial:
         """Rate as a pure function of the optimizer step. A run may be shorter than the steps of its warm-up."""
@@ -99,11 +93,39 @@ class AdamWPolynomial:
         )
 
 
-Recipe: TypeAlias = AdamWCosine | AdamWPolynomial
+@dataclass(frozen=True)
+class AdamWPolynomial(Polynomial):
+    """The optimizer of EVA-X's segmentation."""
+
+    lr: float = 6e-5
+    weight_decay: float = 0.05
+    betas: Sequence[float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def build(self, model: nn.Module) -> AdamW:
+        """AdamW over the model's trainable parameters; rates are set per step from `schedule`."""
+        return adamw(self, model, self.lr)
+
+
+@dataclass(frozen=True)
+class SGDPolynomial(Polynomial):
+    """SGD of the EVA-X paper's ResNets in segmentation; its momentum, not told, is mmsegmentation's default."""
+
+    lr: float = 0.01
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+
+    def build(self, model: nn.Module) -> SGD:
+        """SGD over the model's trainable parameters; rates are set per step from `schedule`."""
+        groups = parameter_groups(model, self.weight_decay, self.layer_decay)
+        return SGD(groups, lr=self.lr, momentum=self.momentum, fused=True)
+
+
+Recipe: TypeAlias = AdamWCosine | AdamWPolynomial | SGDPolynomial
 Schedule: TypeAlias = WarmupCosine | WarmupPolynomial
 
 
-def adamw(recipe: Recipe, model: nn.Module, lr: float) -> AdamW:
+def adamw(recipe: AdamWCosine | AdamWPolynomial, model: nn.Module, lr: float) -> AdamW:
     """AdamW with a recipe's settings over the model's trainable parameters."""
     groups = parameter_groups(model, recipe.weight_decay, recipe.layer_decay)
     return AdamW(groups, lr=lr, betas=(recipe.betas[0], recipe.betas[1]), eps=recipe.eps, fused=True)

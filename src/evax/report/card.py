@@ -1,7 +1,6 @@
 """All figures of a report card: ROC, precision-recall, calibration, subgroups, confusion, radar."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from evax.report.confusion import draw_confusion
@@ -15,13 +14,8 @@ class CardError(ValueError):
     """A report card that cannot be drawn; one line naming the file."""
 
 
-def write_card_figures(
-    file: Path, folder: Path, published: Mapping[str, Mapping[str, float | None]] | None = None
-) -> list[Path]:
-    """Draw what `file`, a report card as json, holds into `folder`; returns the paths written.
-
-    `published` maps a method to its AUROC per finding (unknown ones absent): a radar against them is drawn too.
-    """
+def write_card_figures(file: Path, folder: Path) -> list[Path]:
+    """Draw what `file`, a report card as json, holds into `folder`; returns the paths written."""
     if not file.is_file():
         raise CardError(f"{file}: no such file; evaluate a classifier first")
     try:
@@ -36,7 +30,7 @@ def write_card_figures(
         written = [folder / f"{name}.png" for name in drawers]
         if len(card["findings"]) > 2:
             ours = {name: score["value"] for name, score in card["metrics"]["auroc"]["per_class"].items()}
-            draw_radar(card["findings"], {"ours": ours, **(published or {})}, folder / "radar.png")
+            draw_radar(card["findings"], {"ours": ours}, folder / "radar.png")
             written.append(folder / "radar.png")
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise CardError(f"{file}: is not a report card ({type(error).__name__}: {error})") from None

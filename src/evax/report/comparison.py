@@ -7,6 +7,7 @@ from typing import Any
 
 from evax.report.canvas import Row, dots, label, quiet, ranked, slide
 from evax.report.curves import BLUE, GREY, INK, ORANGE
+from evax.report.radar import draw_radar
 
 
 def describe_comparison(comparison: Mapping[str, Any]) -> str:
@@ -99,6 +100,16 @@ def draw_comparison(comparison: Mapping[str, Any], path: Path) -> None:
         quiet(axes, "", "", xlabel=_metric(comparison))
         axes.axvline(0, color=INK, linewidth=1)
         dots(axes, rows)
+
+
+def draw_sides(comparison: Mapping[str, Any], path: Path) -> None:
+    """A radar of what both score, by class; nothing of fewer than three classes, or where none can be scored."""
+    scores = comparison["scores"]
+    sides = [{name: pair[place] for name, pair in scores.items()} for place in (0, 1)]
+    if len(scores) < 3 or all(value is None for side in sides for value in side.values()):
+        return
+    series = dict(zip((_method(comparison, 0), _method(comparison, 1)), sides, strict=True))
+    draw_radar(list(scores), series, path, title=f"Test {_metric(comparison)}, class by class")
 
 
 def _color(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""A radar of one value per class, ours against published ones."""
+"""A radar of one value per class, of one method or of several."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,8 +29,8 @@ def draw_radar(
 ) -> None:
     """One outline per series over the findings; a finding that a series lacks leaves a gap.
 
-    The innermost ring is a multiple of 0.1 below the lowest value. Give "ours" first; at most 4 series can be told
-    apart.
+    The innermost ring is a multiple of 0.1 below the lowest value. The first series is drawn boldly; at most 4 can be
+    told apart.
     """
     if len(findings) < 3:
         raise RadarError(f"a radar needs 3 findings or more, not {len(findings)}")
@@ -55,18 +55,18 @@ def _value(value: float | None) -> float:
 
 def _outline(axes: PolarAxes, angles: np.ndarray, values: np.ndarray, name: str, order: int) -> None:
     around, closed = np.append(angles, angles[0]), np.append(values, values[0])
-    is_ours = order == 0
+    is_first = order == 0
     axes.plot(
         around,
         closed,
         "o-",
         color=COLORS[order],
-        linewidth=3 if is_ours else 1.8,
-        markersize=6 if is_ours else 4,
+        linewidth=3 if is_first else 1.8,
+        markersize=6 if is_first else 4,
         label=name,
-        zorder=4 if is_ours else 3,
+        zorder=4 if is_first else 3,
     )
-    if is_ours and not np.isnan(values).any():
+    if is_first and not np.isnan(values).any():
         axes.fill(around, closed, color=COLORS[order], alpha=0.1)
 
 

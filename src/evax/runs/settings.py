@@ -84,10 +84,17 @@ def check_protocol(cfg: DictConfig) -> None:
         raise ConfigError(f"recipe={cfg.recipe} is not known; choose {' or '.join(RECIPES)}")
     if cfg.protocol == "clean" and cfg.get("recipe") is not None:
         raise ConfigError(f"recipe={cfg.recipe}: is of protocol=official, what was published; leave it out under clean")
-    if is_segmenter(cfg) and cfg.get("recipe") == "paper" and cfg.model.decoder == "unet":
-        raise ConfigError("recipe=paper: the paper trains ResNets by SGD, which is not offered; use recipe=code")
+    if is_segmenter(cfg) and cfg.get("recipe") == "paper":
+        check_paper_optimizer(cfg)
     if is_classifier(cfg) and cfg.get("recipe") == "paper" and cfg.model.head == "attentive":
         raise ConfigError("recipe=paper: its drop-out is of what a linear head reads; use recipe=code, or adapt=full")
+
+
+def check_paper_optimizer(cfg: DictConfig) -> None:
+    """Refuse the wrong one of the two optimizers that the paper segments with; Hydra cannot choose it by the recipe."""
+    optim = "sgd" if cfg.model.decoder == "unet" else "segment"
+    if ("momentum" in cfg.optim) != (optim == "sgd"):
+        raise ConfigError(f"recipe=paper: the paper trains a U-Net by SGD and UPerNet by AdamW; say optim={optim}, too")
 
 
 def is_classifier(cfg: DictConfig) -> bool:

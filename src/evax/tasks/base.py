@@ -55,7 +55,7 @@ class Task(LightningModule):
         check_grid(self.backbone, self.data.image_size)
 
     def configure_optimizers(self) -> Optimizer:
-        """AdamW without a scheduler object: the rate is a pure function of the step."""
+        """The recipe's optimizer, without a scheduler object: the rate is a pure function of the step."""
         epochs = self.trainer.max_epochs
         if epochs is None or epochs < 1:
             raise ValueError("trainer.max_epochs must be set: the schedule of the rate needs an end")

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from evax.evaluation.auroc import auroc_per_class
 from evax.evaluation.bootstrap import paired_macro_difference
 from evax.evaluation.comparison import Table, compare_scores, compare_tables
 from evax.evaluation.delong import delong_test
@@ -41,6 +42,8 @@ def test_differences_are_those_of_the_parts(films):
     assert found.difference.per_class["Edema"].value == pytest.approx(found.delong["Edema"].difference)
     assert found.p_holm["Edema"] >= found.delong["Edema"].p
     assert found.difference.macro.low > 0
+    areas = [auroc_per_class(each, labelled.targets)[1] for each in (scores, rival)]
+    assert found.scores["Edema"] == pytest.approx(areas)
 
 
 def test_class_of_one_method_only_leaves_the_mean_and_is_named(films):
@@ -51,6 +54,7 @@ def test_class_of_one_method_only_leaves_the_mean_and_is_named(films):
     assert found.difference.macro == found.difference.per_class["Mass"]
     content = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert content["delong"]["Edema"]["p"] is None
+    assert content["scores"] == {"Mass": list(found.scores["Mass"]), "Edema": [pytest.approx(0.9, abs=0.1), None]}
 
 
 def test_several_runs_count_by_their_mean(films):

@@ -1,7 +1,8 @@
 import pytest
+import torch
 from torch import nn
 
-from evax.optim import AdamWCosine, AdamWPolynomial
+from evax.optim import AdamWCosine, AdamWPolynomial, SGDPolynomial
 
 
 def test_the_schedule_is_stated_in_epochs():
@@ -56,3 +57,15 @@ def test_the_polynomial_recipe_warms_up_for_steps_and_epochs():
 def test_the_polynomial_recipe_refuses_what_the_cosine_does(key, value):
     with pytest.raises(ValueError, match=rf"optim\.{key}={value}"):
         AdamWPolynomial(**{key: value})
+
+
+def test_sgd_has_the_same_schedule_and_settings_of_its_own():
+    recipe = SGDPolynomial(lr=0.2, weight_decay=0.3, warmup_epochs=0.5)
+    assert recipe.schedule(10, 3) == AdamWPolynomial(lr=0.2, warmup_epochs=0.5).schedule(10, 3)
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(model.weight)
+    optimizer = recipe.build(model)
+    for gradient in (1.0, 0.0):  # steps of 0.2 * (1 + 0.3 * 1), then 0.2 * (0.9 * 1.3 + 0.3 * 0.74)
+        model.weight.grad = torch.full((1, 1), gradient)
+        optimizer.step()
+    assert model.weight.item() == pytest.approx(1 - 0.2 * 1.3 - 0.2 * (0.9 * 1.3 + 0.3 * 0.74))

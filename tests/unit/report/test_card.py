@@ -47,7 +47,7 @@ def is_blank(path):
 
 
 def test_every_figure_is_written_and_not_blank(file, tmp_path):
-    written = write_card_figures(file, tmp_path / "figures", {"paper": {"Mass": 0.8, "Edema": 0.7}})
+    written = write_card_figures(file, tmp_path / "figures")
     assert [path.name for path in written] == FIGURES
     assert not [path.name for path in written if is_blank(path)]
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from evax.report.comparison import comparisons_section, describe_comparison, draw_comparison, verdict
+from evax.report.comparison import comparisons_section, describe_comparison, draw_comparison, draw_sides, verdict
 
 SCORE = {"value": -0.02, "low": -0.05, "high": 0.01}
 
@@ -49,6 +49,19 @@ def test_a_verdict_follows_from_the_interval(low, high, words):
 def test_the_figure_is_drawn(content, tmp_path):
     draw_comparison(content, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("scores", "is_drawn"),
+    [
+        ({"Mass": [0.7, 0.8], "Edema": [0.6, None], "Hernia": [None, None]}, True),
+        ({"Mass": [0.7, 0.8], "Edema": [0.6, 0.9]}, False),
+        ({"Mass": [None, None], "Edema": [None, None], "Hernia": [None, None]}, False),
+    ],
+)
+def test_both_methods_are_a_radar_of_three_classes_or_more(content, scores, is_drawn, tmp_path):
+    draw_sides(content | {"scores": scores}, tmp_path / "radar.png")
+    assert (tmp_path / "radar.png").exists() == is_drawn
 
 
 def test_the_page_tells_both_numbers_of_training_films_where_they_differ(content, tmp_path):

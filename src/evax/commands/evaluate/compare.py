@@ -18,7 +18,7 @@ from evax.evaluation.comparison import Comparison, Table, compare_tables
 from evax.evaluation.mask_tables import compare_mask_tables
 from evax.evaluation.predictions import finding_columns, ids_digest
 from evax.evaluation.study import LabelledFilms
-from evax.report.comparison import describe_comparison, draw_comparison
+from evax.report.comparison import describe_comparison, draw_comparison, draw_sides
 from evax.report.seeds import differing_key
 from evax.runs.record import PREDICTIONS, RESULT, command_line, commit
 from evax.runs.subject import read_run
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 TEST = Path("predictions") / "test.parquet"  # of a classifier's run; an evaluation has PREDICTIONS
 KEYS = ("compare", "names", "draws", "seed")
 POLICY = ("uncertain", "missing", "per_class")  # of data.labels: what a label means, whichever findings are classes
-COMPARISON, FIGURE = "comparison.json", Path("figures") / "comparison.png"
+COMPARISON, FIGURES = "comparison.json", "figures"
 
 
 class Scored(NamedTuple):
@@ -41,7 +41,7 @@ class Scored(NamedTuple):
 
 
 def compare(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
-    """Write comparison.json and its figure: first minus second of `cfg.compare`, per finding and in the mean.
+    """Write comparison.json and its figures: first minus second of `cfg.compare`, per finding and in the mean.
 
     `overrides` are the user's words on the command line; those that describe another evaluation are refused.
     """
@@ -221,8 +221,9 @@ def chosen_names(cfg: DictConfig, first: Sequence[Scored], second: Sequence[Scor
 
 
 def write_comparison(content: Mapping[str, Any], folder: Path) -> str:
-    """comparison.json and the figure; returns the text for the terminal."""
+    """comparison.json and the figures; returns the text for the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / COMPARISON, content)
-    draw_comparison(content, folder / FIGURE)
+    draw_comparison(content, folder / FIGURES / "comparison.png")
+    draw_sides(content, folder / FIGURES / "radar.png")
     return describe_comparison(content)

@@ -59,6 +59,12 @@ def test_a_segmentation_of_the_paper_may_follow():
     assert (cfg.then.config.name, cfg.then.config.image_size) == ("segment_rsna_vit_s", 512)
 
 
+@pytest.mark.parametrize("data", ["cxr14", "chexpert", "covidx3", "covidx4"])
+def test_a_fine_tuning_of_the_runs_own_size_may_follow(data):
+    cfg = with_finetuning(compose("train", overrides=["experiment=pretrain_vit_b", f"then=finetune_{data}"]))
+    assert (cfg.then.config.name, cfg.then.config.backbone.name) == (f"finetune_{data}_vit_b", "eva_x_base")
+
+
 @pytest.mark.slow
 def test_a_segmentation_is_trained_and_scored(probe_pack, tmp_path):
     few = ["data.fraction=1.0", "model.channels=16"]

@@ -48,6 +48,19 @@ def test_lists_of_ones_own_take_the_place_of_the_draw(tmp_path):
     assert "official" not in source.drawn
 
 
+def test_a_pack_lists_its_draw_which_can_be_read_again(tmp_path):
+    raw, pack = shenzhen_tree(tmp_path / "raw"), tmp_path / "pack"
+    source = ShenzhenSource(raw)
+    before = {film.image_id: film.splits["official"] for film in source.films()[0]}
+    prepare(source, pack, size=32, workers=0)
+    lists = {split: (pack / f"split-official-{split}.txt").read_text().splitlines() for split in ("train", "test")}
+    assert {name: split for split, names in lists.items() for name in names} == before
+    write_lists(raw / "lists", **lists)
+    assert {film.image_id: film.splits["official"] for film in ShenzhenSource(raw).films()[0]} == before
+    prepare(ShenzhenSource(raw), pack, size=32, workers=0)
+    assert not list(pack.glob("split-official-*.txt"))
+
+
 def test_each_fault_is_named_once_and_nothing_good_is_lost(tmp_path):
     raw = shenzhen_tree(tmp_path / "raw")
     for number in (400, 401, 402, 403):
