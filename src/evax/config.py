@@ -46,6 +46,7 @@ TRAIN_KEYS: dict[str, Any] = {
     **dict.fromkeys(("cluster", "callbacks", "logger")),
     "then": dict.fromkeys((*PROBE_KEYS, "experiment", "overrides", "config")) | {"sizes": ANY},
     "sweep": dict.fromkeys(("axis", "paper")) | {"settings": ANY},
+    "paper_rates": ANY,
     "paths": dict.fromkeys(("packs", "runs")),
 }
 TRAIN_KEYS["then"]["config"] = {key: keys for key, keys in TRAIN_KEYS.items() if key != "then"} | {"then": None}

@@ -14,6 +14,7 @@ import evax
 from evax.checkpoints.weight_files import CONFIG
 from evax.commands.train.start import train
 from evax.config import PREPARE_KEYS, TRAIN_KEYS, ConfigError, check_config, explain, instantiate, locate
+from evax.runs.settings import check_run
 
 MISSPELT = {
     "backbone.drop_pth": "drop_path",
@@ -271,3 +272,9 @@ def test_dangerous_target_in_a_run_directory_is_refused_on_resume(attacks, marke
 
 def test_neighbours_are_looked_for_where_nothing_is_trained():
     assert refusal("adapt=knn").endswith("score by python evaluate.py run=RUN classifier=knn")
+
+
+@pytest.mark.parametrize("word", ["backbone.weights=b.pth", "++model.backbone.weights=b.pth"])
+def test_weights_are_said_where_they_are_checked(word):
+    with pytest.raises(ConfigError, match=r"backbone\.weights=b.pth: say it by weights="):
+        check_run(composed("experiment=demo_finetune", "weights=a.pth", word))

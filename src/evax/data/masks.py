@@ -55,15 +55,15 @@ class MaskPolicy:
         """The mask that is read."""
         return self.usual if self.mask is None else self.mask
 
-    def check(self, pack: Pack) -> None:
-        """Refuse a mask that the pack does not have, and a class of values that no film of it has."""
+    def check(self, pack: Pack, *, is_learned: bool = True) -> None:
+        """Refuse a mask that the pack does not have, and to learn a class of values that no film of it has."""
         if self.name not in pack.manifest.masks:
             known = ", ".join(pack.manifest.masks) or "none"
             raise ValueError(
                 f"data.masks.mask={self.name}: the pack at {pack.folder} has no such mask; it has: {known}"
             )
         values = pack.manifest.mask_values.get(self.name)
-        if values is None or self.bits:
+        if values is None or self.bits or not is_learned:
             return
         for name, wanted in self.classes.items():
             if not {*wanted} & {*values}:

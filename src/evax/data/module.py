@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from evax.data.augmentation import augmentation
-from evax.data.checks import check_choice, check_mirror, check_resumed, check_sizes
+from evax.data.checks import check_choice, check_resumed, check_sizes
 from evax.data.dataset import Masking, PackDataset, as_it_is
 from evax.data.film_view import FilmView, view_of
 from evax.data.keyed_random import Stream, keyed_generator
@@ -112,9 +112,7 @@ class PackDataModule(LightningDataModule):
     def _classes(self) -> tuple[str, ...]:
         """What the labels or masks name; without either there is nothing."""
         if self.masks is not None:
-            self.masks.check(self.pack)
-            if self.fit_on and self.augment is not None:
-                check_mirror(self.crop.flip, self.masks.classes)
+            self.masks.check(self.pack, is_learned=bool(self.fit_on))
             return tuple(self.masks.classes)
         return self.labels.classes(self.pack.findings) if self.labels is not None else ()
 

@@ -1,7 +1,12 @@
 """Whether runs may count as seeds of one method: their saved settings differ in nothing else that decides scores."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+import yaml
+
+CONFIG = "config.yaml"  # of a run
 
 PLACE = ("accelerator", "devices", "num_nodes", "strategy")
 IDLE = (  # keys of a run's config.yaml that decide no score: what it is called, where it ran, and what came after
@@ -18,10 +23,27 @@ FILES = {  # paths that a digest stands for, where it is known
 def differing_key(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:
     """The first key that decides scores, seeds left out, in which the settings of two runs differ; None without one.
 
-    A key that one of them lacks is null there.
+    A key that one of them lacks is null there. Runs that began from other weights differ, unless those are of runs
+    that count as seeds themselves.
     """
     there, here = _decisive(first), _decisive(second)
-    return next((key for key in dict.fromkeys([*there, *here]) if there.get(key) != here.get(key)), None)
+    differing = (key for key in dict.fromkeys([*there, *here]) if there.get(key) != here.get(key))
+    return next((key for key in differing if not _are_seeds(key, first, second)), None)
+
+
+def _are_seeds(key: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether the files of two digests are of runs that differ in their seeds alone."""
+    if key not in FILES:
+        return False
+    there, here = (_run_of(dict(_leaves(each)).get(FILES[key][0])) for each in (first, second))
+    return there is not None and here is not None and differing_key(there, here) is None
+
+
+def _run_of(weights: str | None) -> Mapping[str, Any] | None:
+    """The settings of the run that weights are of, its folder or a checkpoint in it, where it is still there."""
+    folders = [Path(weights), *Path(weights).parents][:3] if weights else []
+    file = next((folder / CONFIG for folder in folders if (folder / CONFIG).is_file()), None)
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file is not None else None
 
 
 def _decisive(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """How far classifiers carry: every classifier on every test set, over the findings that all of them share."""
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -61,11 +62,20 @@ def read_transfers(runs: Sequence[Path], synonyms: Mapping[str, str]) -> list[Tr
 
 
 def _evaluations(run: Path) -> list[tuple[Path, Result]]:
-    found = [(path, read_any(path.read_text(encoding="utf-8"), str(path))) for path in sorted(run.glob(f"**/{RESULT}"))]
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(run.glob(f"**/{RESULT}"))}
+    found = [(path, read_any(text, str(path))) for path, text in texts.items() if not is_of_maps(text)]
     kept = [(path, each) for path, each in found if isinstance(each, Result) and is_of_classifier(each)]
     if not kept:
         raise ResultError(f"{run}: holds no {RESULT} of features=classifier; give evaluations made by it")
     return kept
+
+
+def is_of_maps(text: str) -> bool:
+    """Whether a results file is that of an explanation."""
+    try:
+        return "methods" in json.loads(text)
+    except ValueError:
+        return False  # told by who reads it as a result
 
 
 def is_of_classifier(result: Result) -> bool:

@@ -23,6 +23,7 @@ from evax.callbacks.hosted import HostedLogger
 from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.files import step_of
 from evax.config import ConfigError, innermost, instantiate
+from evax.data.checks import check_mirror
 from evax.data.leakage import check_passed
 from evax.data.manifest import PackError
 from evax.data.module import PackDataModule
@@ -84,6 +85,8 @@ def check_masks(cfg: DictConfig, data: PackDataModule) -> None:
             "data.masks=null: segmentation learns from masks; choose lung, siim, rsna, shenzhen or masks by data=, or "
             "say data.masks._target_=evax.data.masks.MaskPolicy with mask and classes"
         )
+    if data.augment is not None:
+        check_mirror(data.crop.flip, data.masks.classes)
     devices = cfg.trainer.get("devices")
     world_size = devices * cfg.trainer.get("num_nodes", 1) if isinstance(devices, int) and devices > 0 else 1
     is_alone = data.batch_size // world_size // data.accumulation(world_size) == 1

@@ -40,12 +40,15 @@ def choice_of(weights: Path, *, key: str | None = None) -> Choice:
     return Choice("official", "code", []) if is_published else Choice("clean", "", [])
 
 
-def notes_on_start(weights: str | None, published: str | None) -> list[str]:
-    """What must be said of a training that began from `weights`, a run, a file or the folder of a `published` file."""
+def notes_on_start(weights: str | None, published: str | None, *, key: str | None = None) -> list[str]:
+    """What must be said of a training that began from `weights`, a run, a file or the folder of a `published` file.
+
+    `key` names the container in the file. Of a file that is gone since, or damaged, nothing is known.
+    """
     try:
         file = find_file(published_file(weights, published)) if weights else None
+        if file is None or choice_of(file, key=key).protocol != "official":
+            return []
     except WeightsError:
-        file = None  # gone since
-    if file is None or choice_of(file).protocol != "official":
         return []
     return [f"began from {file.name}, which test films chose (protocol=official): those may be among the films here"]

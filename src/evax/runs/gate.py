@@ -96,6 +96,13 @@ def check_not_chosen_on(weights: Path, found: Lineage, data: PackDataModule) -> 
                 )
 
 
+def check_unseen(weights: Path, data: PackDataModule, protocol: str) -> None:
+    """Refuse test films of patients that trained `weights`, or, under clean, that chose them."""
+    found = check_patients(weights, data)
+    if protocol == "clean":
+        check_not_chosen_on(weights, found, data)
+
+
 def check_apart(trained: PackDataModule, data: PackDataModule) -> None:
     """Refuse test films of `data` whose patients are among those that `trained` trains on, or chooses on.
 

@@ -21,6 +21,11 @@ RESUMABLE = (
     *("data.num_workers", "data.per_device_batch", "data.pack", "then"),
     *("tokenizer.weights", "model.tokenizer.weights"),
 )
+ONE_PLACE = {  # keys that hold what another decides, which is the one that checks read
+    "backbone.weights": "weights",
+    "model.backbone.weights": "weights",
+    "model.tokenizer.weights": "tokenizer.weights",
+}
 PROTOCOLS = {"clean": "val", "official": "test"}  # and the films that choose the best checkpoint
 FRACTIONS = {"clean": "patients", "official": "films"}  # what data.fraction draws
 RECIPES = ("code", "paper")  # of protocol=official, where what was published disagrees; the first is the default
@@ -64,6 +69,15 @@ def check_run(cfg: DictConfig) -> None:
     check_protocol(cfg)
     check_trainer(cfg.trainer)
     check_monitor(cfg)
+    check_one_start(cfg)
+
+
+def check_one_start(cfg: DictConfig) -> None:
+    """Refuse weights under a key that no check reads: what a run starts from is `weights`, and nothing else."""
+    for key, known in ONE_PLACE.items():
+        given, weights = OmegaConf.select(cfg, key), OmegaConf.select(cfg, known)
+        if given != weights:
+            raise ConfigError(f"{key}={given}: say it by {known}=, whose films are kept from the test films")
 
 
 def check_protocol(cfg: DictConfig) -> None:

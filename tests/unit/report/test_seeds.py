@@ -1,6 +1,7 @@
 """Which settings may differ between runs that count as seeds of one method."""
 
 import pytest
+from omegaconf import OmegaConf
 
 from evax.report.seeds import differing_key
 
@@ -58,3 +59,15 @@ def test_a_part_that_one_lacks_differs_and_null_does_not():
 def test_without_a_digest_the_path_tells_weights_apart():
     there = changed(weights_sha256=None)
     assert differing_key(there, there | {"weights": "runs/second"}) == "weights"
+
+
+def test_weights_of_runs_that_differ_in_their_seeds_count_as_seeds(tmp_path):
+    def began_from(name, **ancestor):
+        (tmp_path / name).mkdir()
+        OmegaConf.save(changed(weights=None, weights_sha256=None, **ancestor), tmp_path / name / "config.yaml")
+        return changed(weights=str(tmp_path / name / "best.ckpt"), weights_sha256=name * 64)
+
+    first = began_from("a")
+    assert differing_key(first, began_from("b", seed=1)) is None
+    assert differing_key(first, began_from("c", seed=1, trainer={"max_epochs": 5})) == "weights_sha256"
+    assert differing_key(first, changed(weights_sha256="d" * 64)) == "weights_sha256"

@@ -86,6 +86,9 @@ def test_other_results_below_a_folder_are_no_rows(changes, evaluations, tmp_path
     other = evaluations / "0" / "evaluation" / "pixels"
     other.mkdir(parents=True)
     (other / "results.json").write_text(json.dumps(content("pixels", 0.6, **changes)))
+    maps = evaluations / "0" / "explanation" / "test"
+    maps.mkdir(parents=True)
+    (maps / "results.json").write_text(json.dumps({"name": "test", "methods": ["grad_cam"]}))
     assert write_transfer(tmp_path / "out", [evaluations], SYNONYMS) == before
     with pytest.raises(ResultError, match=r"pixels: holds no results.json of features=classifier"):
         write_transfer(tmp_path / "out", [other], SYNONYMS)

@@ -75,3 +75,10 @@ def test_a_run_says_that_it_began_from_weights_that_test_films_chose(fine_tuned,
     assert notes_on_start(str(fine_tuned), None) == [told]
     for weights in (None, str(tmp_path / "gone.pt"), str(exported(tmp_path))):
         assert notes_on_start(weights, None) == []
+
+
+def test_weights_in_a_container_of_their_own_are_read_by_its_key(fine_tuned, tmp_path):
+    file = tmp_path / "own.pth"
+    torch.save({"encoder": torch.load(fine_tuned)["model"], "epoch": 3}, file)
+    assert len(notes_on_start(str(file), None, key="encoder")) == 1
+    assert notes_on_start(str(file), None) == []  # as of a file that was damaged since

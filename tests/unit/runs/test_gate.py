@@ -134,6 +134,14 @@ def test_the_runs_that_a_run_began_from_and_was_taught_by_count(probe_pack, tmp_
     assert (len(moved.films), moved.is_known) == (1, False)
 
 
+def test_a_run_that_could_not_be_begun_today_still_tells_its_films(probe_pack, tmp_path):
+    run = run_of(tmp_path / "run", probe_pack)
+    policy = {"_target_": "evax.data.masks.MaskPolicy", "mask": "lungs", "classes": {"right": [1], "left": [2]}}
+    saved = OmegaConf.load(run / "config.yaml")
+    OmegaConf.save(OmegaConf.merge(saved, {"data": {"masks": policy}}), run / "config.yaml")  # mirrored, as once
+    assert lineage(run).films[0].classes == ("right", "left")
+
+
 def test_a_probe_refuses_films_that_trained_its_weights(probe_pack, tmp_path):
     run = run_of(tmp_path / "run", probe_pack)
     tests = permuted(tmp_path / "tests", train="test", val="val", test="train")

@@ -17,7 +17,7 @@ from evax.commands.train.then import check_then
 from evax.config import ConfigError, announced, save_config
 from evax.data.module import PackDataModule
 from evax.runs.build import build_task, build_trainer, check_films, open_data, quiet, rewind
-from evax.runs.gate import check_not_chosen_on, check_patients
+from evax.runs.gate import check_unseen
 from evax.runs.launch import difference, held, is_first_rank
 from evax.runs.settings import PLACES, is_supervised
 
@@ -51,10 +51,7 @@ def claim(cfg: DictConfig, run_dir: Path) -> None:
 def check_weights(cfg: DictConfig, data: PackDataModule) -> None:
     """Refuse to test on patients whose films trained the weights of a fine-tuning, or, under clean, chose them."""
     if isinstance(cfg.weights, str) and is_supervised(cfg) and Path(cfg.weights).exists():
-        file = published_file(cfg.weights, cfg.backbone.get("published"))
-        found = check_patients(file, data)
-        if cfg.protocol == "clean":
-            check_not_chosen_on(file, found, data)
+        check_unseen(published_file(cfg.weights, cfg.backbone.get("published")), data, cfg.protocol)
 
 
 def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:

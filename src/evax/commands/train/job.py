@@ -74,13 +74,21 @@ def job_folder(cfg: DictConfig) -> Path | None:
 def said(cfg: DictConfig, paper: Sequence[Any]) -> list[list[str]]:
     """What the paper says of values of the axis: those entries that are of runs like this one.
 
-    An entry is a value and a word, and may go on with keys and what a run must hold under them.
+    An entry is a value and a word, and may go on with keys and what a run must hold under them: a value, one of a
+    list, or with "*" anything at all.
     """
     return [
         [value, word]
         for value, word, *kinds in paper
-        if all(OmegaConf.select(cfg, key) == held for kind in kinds for key, held in kind.items())
+        if all(holds(OmegaConf.select(cfg, key), wanted) for kind in kinds for key, wanted in kind.items())
     ]
+
+
+def holds(value: Any, wanted: Any) -> bool:
+    """Whether a setting is what is wanted of it."""
+    if wanted == "*":
+        return value is not None
+    return value in wanted if isinstance(wanted, list) else bool(value == wanted)
 
 
 def note(folder: Path, **changes: Any) -> None:

@@ -41,7 +41,7 @@ class MaskFolderSource(MaskedSource):
     """
 
     name: ClassVar[str] = "masks"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"  # 1: every 255 was 1
     share: ClassVar[Literal["public", "credentialed"]] = "credentialed"
     redraw: ClassVar[str] = "source.splits=drawn"
     findings: ClassVar[tuple[str, ...]] = ()

@@ -76,6 +76,17 @@ def test_several_classes_are_the_same_in_every_use(sided_run, pack_folder, tmp_p
     assert result_of(tmp_path).scores["dice_pooled"] == result_of(sided_run).scores["dice_pooled"]
 
 
+def test_films_that_lack_a_class_are_scored_on_the_others(sided_run, pack_folder, tmp_path):
+    words = [f"weights={sided_run}", "data=phantom", f"data.pack={pack_folder}", "features=segmenter"]
+    words += ["+data.masks._target_=evax.data.masks.MaskPolicy", "+data.masks.mask=lungs"]
+    words += ["+data.masks.classes.right=[1]", "+data.masks.classes.left=[77]"]  # a value that no film has
+    score_masks(asked(*words), tmp_path, words)
+    result = result_of(tmp_path)
+    assert result.numbers["left"]["positive"] == 0
+    assert result.scores["dice_positives"]["left"].value is None
+    assert result.scores["dice_pooled"]["right"].value is not None
+
+
 def test_what_a_run_leaves(segmented_run):
     result = result_of(segmented_run)
     card = json.loads((segmented_run / "report_card.json").read_text())

@@ -44,11 +44,14 @@ def test_a_job_says_at_its_start_that_it_runs_and_what_the_multirun_is_about(job
         (("experiment=finetune_cxr14_vit_s", "protocol=official", "backbone=eva_x_tiny"), []),
         (("experiment=finetune_cxr14_vit_s", "protocol=official", "data=phantom"), []),
         (("experiment=finetune_cxr14_vit_s", "protocol=official", "adapt=linear"), []),
+        (("experiment=finetune_cxr14_vit_s", "protocol=official", "weights=null"), []),
+        (("experiment=finetune_covidx3_vit_s", "protocol=official", "recipe=code"), ["0.01", "1.0"]),
+        (("experiment=finetune_covidx3_vit_s", "protocol=official", "recipe=paper"), []),
         (("experiment=sample_finetune",), []),
     ],
 )
 def test_published_numbers_stand_beside_runs_of_their_kind_alone(words, values, job):
-    with recorded(composed("sweep=labels", *words)):
+    with recorded(composed("sweep=labels", "weights=file.pth", *words)):
         assert [value for value, _ in record(job)["paper"]] == values
 
 

@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 from evax.checkpoints.files import read_checkpoint, write_checkpoint
 from evax.commands.train.follow import follow
 from evax.commands.train.start import train
-from evax.commands.train.then import with_finetuning
-from evax.config import ConfigError, register_schemas
+from evax.commands.train.then import check_then, with_finetuning
+from evax.config import ConfigError, instantiate, register_schemas
+from evax.data.leakage import LeakageError
 
 SMALL = ["debug=one_step", "image_size=32", "~callbacks.feature_probe", "trainer.accelerator=cpu"]
 
@@ -57,6 +58,19 @@ def test_a_fine_tuning_of_an_earlier_best_checkpoint_is_not_taken_for_that_of_th
 def test_a_segmentation_of_the_paper_may_follow():
     cfg = with_finetuning(compose("train", overrides=["experiment=pretrain_vit_s", "then=segment_rsna"]))
     assert (cfg.then.config.name, cfg.then.config.image_size) == ("segment_rsna_vit_s", 512)
+
+
+@pytest.mark.parametrize("key", ["weights", "tokenizer.weights"])
+def test_test_films_of_what_follows_may_have_trained_nothing_before_the_run(key, probe_pack, tmp_path):
+    earlier = {"_target_": "evax.data.module.PhantomData", "pack": str(probe_pack), "image_size": 64, "batch_size": 1}
+    (tmp_path / "earlier").mkdir()
+    (tmp_path / "earlier" / "best.ckpt").touch()
+    OmegaConf.save({"data": earlier | {"seed": 0, "select_on": "test"}}, tmp_path / "earlier" / "config.yaml")
+    follows = ["then=demo_finetune", f"then.overrides=['data.pack={probe_pack}']"]
+    cfg = compose("train", overrides=["experiment=demo_pretrain", f"data.pack={probe_pack}", *follows])
+    OmegaConf.update(cfg, key, str(tmp_path / "earlier"), force_add=True)
+    with pytest.raises(LeakageError, match="chose a checkpoint"):
+        check_then(with_finetuning(cfg), instantiate(cfg.data))
 
 
 @pytest.mark.parametrize("data", ["cxr14", "chexpert", "covidx3", "covidx4"])
