@@ -115,7 +115,9 @@ class MaskFolderSource(MaskedSource):
         return frozenset(folder for folder in self._folders if self._is_of_one_thing(folder))
 
     def _is_of_one_thing(self, folder: str) -> bool:
-        for path in shown(self.raw_dir / folder, (".png",)):
+        paths = shown(self.raw_dir / folder, (".png",))
+        logger.info("masks: looking at the values of %d in %s", len(paths), folder)
+        for path in paths:
             try:
                 values = class_values(read_mask(path), path)
             except BadFilmError:
