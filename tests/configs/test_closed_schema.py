@@ -276,5 +276,5 @@ def test_neighbours_are_looked_for_where_nothing_is_trained():
 
 @pytest.mark.parametrize("word", ["backbone.weights=b.pth", "++model.backbone.weights=b.pth"])
 def test_weights_are_said_where_they_are_checked(word):
-    with pytest.raises(ConfigError, match=r"backbone\.weights=b.pth: say it by weights="):
+    with pytest.raises(ConfigError, match=r"backbone\.weights=b.pth is not weights=a.pth: say weights= alone"):
         check_run(composed("experiment=demo_finetune", "weights=a.pth", word))

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-CONFIG = "config.yaml"  # of a run
+CONFIG, BEST = "config.yaml", "best.ckpt"  # of a run
 
 PLACE = ("accelerator", "devices", "num_nodes", "strategy")
 IDLE = (  # keys of a run's config.yaml that decide no score: what it is called, where it ran, and what came after
@@ -32,16 +32,19 @@ def differing_key(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | 
 
 
 def _are_seeds(key: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    """Whether the files of two digests are of runs that differ in their seeds alone."""
+    """Whether two digests are of the best checkpoints of runs that differ in their seeds, and in nothing else."""
     if key not in FILES:
         return False
     there, here = (_run_of(dict(_leaves(each)).get(FILES[key][0])) for each in (first, second))
-    return there is not None and here is not None and differing_key(there, here) is None
+    if there is None or here is None or there.get("seed") == here.get("seed"):
+        return False
+    return differing_key(there, here) is None
 
 
 def _run_of(weights: str | None) -> Mapping[str, Any] | None:
-    """The settings of the run that weights are of, its folder or a checkpoint in it, where it is still there."""
-    folders = [Path(weights), *Path(weights).parents][:3] if weights else []
+    """The settings of the run whose best checkpoint the weights are, where it is still there."""
+    path = Path(weights) if weights else None
+    folders = [] if path is None else [path.parent] if path.name == BEST else [path]
     file = next((folder / CONFIG for folder in folders if (folder / CONFIG).is_file()), None)
     return yaml.safe_load(file.read_text(encoding="utf-8")) if file is not None else None
 

@@ -43,12 +43,26 @@ def choice_of(weights: Path, *, key: str | None = None) -> Choice:
 def notes_on_start(weights: str | None, published: str | None, *, key: str | None = None) -> list[str]:
     """What must be said of a training that began from `weights`, a run, a file or the folder of a `published` file.
 
-    `key` names the container in the file. Of a file that is gone since, or damaged, nothing is known.
+    `key` names the container in the file. The runs that led to a run are asked, too; a file that is gone tells nothing.
     """
     try:
         file = find_file(published_file(weights, published)) if weights else None
-        if file is None or choice_of(file, key=key).protocol != "official":
-            return []
     except WeightsError:
+        file = None  # gone since
+    if file is None:
         return []
-    return [f"began from {file.name}, which test films chose (protocol=official): those may be among the films here"]
+    if before := run_config(file):
+        start = before.get("backbone") or {}
+        earlier = notes_on_start(before.get("weights"), start.get("published"), key=start.get("weights_key"))
+    else:
+        earlier = []
+    try:
+        is_official = choice_of(file, key=key).protocol == "official"
+    except WeightsError:
+        return [*earlier, f"began from {file.name}, which cannot be read any more: how it was chosen is not known"]
+    if not is_official:
+        return earlier
+    return [
+        *earlier,
+        f"began from {file.name}, which test films chose (protocol=official): those may be among the films here",
+    ]

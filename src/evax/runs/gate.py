@@ -43,7 +43,7 @@ def lineage(weights: Path) -> Lineage:
             continue
         done.add(file)
         run = run_config(file)
-        trained, _ = built_or_missing(OmegaConf.create(run["data"])) if run else (None, [])
+        trained, _ = built_or_missing(OmegaConf.create(run["data"])) if run.get("data") else (None, [])
         if trained is None:
             is_known = False
             log.info("%s does not tell whose films trained it: nothing keeps them from the test films", file.name)

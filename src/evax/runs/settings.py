@@ -77,7 +77,7 @@ def check_one_start(cfg: DictConfig) -> None:
     for key, known in ONE_PLACE.items():
         given, weights = OmegaConf.select(cfg, key), OmegaConf.select(cfg, known)
         if given != weights:
-            raise ConfigError(f"{key}={given}: say it by {known}=, whose films are kept from the test films")
+            raise ConfigError(f"{key}={given} is not {known}={weights}: say {known}= alone, which all checks read")
 
 
 def check_protocol(cfg: DictConfig) -> None:

@@ -8,14 +8,33 @@ from evax.data.sides import sided
 
 @pytest.mark.parametrize(
     "name",
-    ["left", "RIGHT", "left_lung", "clavicle-left", "LeftLung", "leftLung", "leftlung", "left1", "Lung_R", "lung L"],
+    [
+        "left",
+        "RIGHT",
+        "left_lung",
+        "clavicle-left",
+        "LeftLung",
+        "leftLung",
+        "leftlung",
+        "left1",
+        "Lung_R",
+        "lung L",
+        "RLung",
+        "rt lung",
+        "LUL",
+    ],
 )
 def test_sides_are_told_by_words(name):
     assert sided(["heart", name]) == [name]
 
 
 def test_other_words_are_no_sides():
-    assert sided(["lung", "heart", "upright", "L1", "R", "rib", "lesion_large", "Pleural_Effusion"]) == []
+    assert (
+        sided(
+            ["lung", "heart", "upright", "L1", "vertebra_L1", "T12_L1", "R", "rib", "lesion_large", "Pleural_Effusion"]
+        )
+        == []
+    )
 
 
 def test_training_mirrors_no_sides():

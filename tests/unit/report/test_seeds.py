@@ -62,12 +62,16 @@ def test_without_a_digest_the_path_tells_weights_apart():
 
 
 def test_weights_of_runs_that_differ_in_their_seeds_count_as_seeds(tmp_path):
-    def began_from(name, **ancestor):
+    def began_from(name, file="best.ckpt", **ancestor):
         (tmp_path / name).mkdir()
         OmegaConf.save(changed(weights=None, weights_sha256=None, **ancestor), tmp_path / name / "config.yaml")
-        return changed(weights=str(tmp_path / name / "best.ckpt"), weights_sha256=name * 64)
+        return changed(weights=str(tmp_path / name / file), weights_sha256=name * 64)
 
     first = began_from("a")
     assert differing_key(first, began_from("b", seed=1)) is None
     assert differing_key(first, began_from("c", seed=1, trainer={"max_epochs": 5})) == "weights_sha256"
+    assert differing_key(first, began_from("d", file="", seed=1)) is None  # its folder
+    assert differing_key(first, began_from("e", file="checkpoints/step-000001.ckpt", seed=1)) == "weights_sha256"
+    assert differing_key(first, began_from("f")) == "weights_sha256"  # the same seed, and yet other weights
+    assert differing_key(first, first | {"weights_sha256": "0" * 64}) == "weights_sha256"
     assert differing_key(first, changed(weights_sha256="d" * 64)) == "weights_sha256"

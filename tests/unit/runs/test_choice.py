@@ -81,4 +81,11 @@ def test_weights_in_a_container_of_their_own_are_read_by_its_key(fine_tuned, tmp
     file = tmp_path / "own.pth"
     torch.save({"encoder": torch.load(fine_tuned)["model"], "epoch": 3}, file)
     assert len(notes_on_start(str(file), None, key="encoder")) == 1
-    assert notes_on_start(str(file), None) == []  # as of a file that was damaged since
+    told = notes_on_start(str(file), None)  # as of a file that was damaged since
+    assert told == ["began from own.pth, which cannot be read any more: how it was chosen is not known"]
+
+
+def test_what_led_to_a_run_is_told_too(fine_tuned, tmp_path):
+    (tmp_path / "best.ckpt").touch()
+    OmegaConf.save({"protocol": "clean", "weights": str(fine_tuned), "backbone": {}}, tmp_path / "config.yaml")
+    assert notes_on_start(str(tmp_path), None) == notes_on_start(str(fine_tuned), None)

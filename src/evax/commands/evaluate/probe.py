@@ -66,7 +66,8 @@ def origin_of(cfg: DictConfig, saved: DictConfig | None, data: PackDataModule) -
     if cfg.features != "backbone":
         return none
     if saved is not None:
-        return none | {"protocol": saved.protocol, "recipe": saved.get("recipe") or ""}
+        notes = [*none["notes"], *([] if check_patients(Path(cfg.run), data).is_known else [UNKNOWN])]
+        return {"protocol": saved.protocol, "recipe": saved.get("recipe") or "", "notes": notes}
     weights = published_file(cfg.weights, cfg.backbone.get("published"))
     found, choice = check_patients(weights, data), choice_of(weights, key=cfg.backbone.weights_key)
     notes = [*cfg.notes, *choice.notes, *([] if found.is_known else [UNKNOWN])]
