@@ -51,11 +51,9 @@ def notes_on_start(weights: str | None, published: str | None, *, key: str | Non
         file = None  # gone since
     if file is None:
         return []
-    if before := run_config(file):
-        start = before.get("backbone") or {}
-        earlier = notes_on_start(before.get("weights"), start.get("published"), key=start.get("weights_key"))
-    else:
-        earlier = []
+    before = run_config(file)
+    start = before.get("backbone") or {}
+    earlier = notes_on_start(before.get("weights"), start.get("published"), key=start.get("weights_key"))
     try:
         is_official = choice_of(file, key=key).protocol == "official"
     except WeightsError:
