@@ -145,8 +145,9 @@ def test_both_networks_learn_the_square(cnn, transformer, films):
 
 
 def test_maps_of_labels_alone_peak_inside_the_square(cnn, shown):
-    methods = ["grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "occlusion"]
-    found = shares(cnn, shown, methods, "layer4")
+    found = shares(cnn, shown, ["grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam"], "layer4")
+    few = Films(shown.images[:64], shown.masks[:64])  # a pass through the network for each of 144 places
+    found |= shares(cnn, few, ["occlusion"], "layer4")
     assert min(found.values()) >= 0.95, found
 
 
