@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,10 @@ def test_a_job_at_its_time_limit_goes_on_in_the_same_run(run_pack: Path, one_ran
     for rank in pids("submitit.core._submit", str(run_dir)):
         os.kill(rank, signal.SIGUSR2)
 
-    process.communicate(timeout=200)  # the job holds its output open until it ends
+    deadline = time.monotonic() + 200
+    while len(list((run_dir / "cluster").glob("*_result.pkl"))) < 2:  # which each rank leaves at its end
+        assert time.monotonic() < deadline, "the job has not ended"
+        time.sleep(0.1)
 
     printed = "".join(path.read_text() for path in (run_dir / "cluster").glob("*_0_log.err"))
     assert "told to stop at step" in printed

@@ -5,6 +5,7 @@ on with, which is what a restart by torchrun or a requeue by SLURM needs.
 """
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from evax.checkpoints.weight_files import CONFIG
 from evax.config import ConfigError, multirun_job
+
+log = logging.getLogger(__name__)
 
 LOCK = ".lock"  # in a run directory
 INTERACTIVE = ("bash", "interactive")  # SLURM's job names of a shell, in which nothing was started as a rank
@@ -54,11 +57,22 @@ def check_launch(cfg: DictConfig, hydra_overrides: Sequence[str]) -> None:
         raise ConfigError("trainer=slurm starts the ranks itself; leave torchrun or srun out")
     if multirun_job() is not None:
         raise ConfigError("-m starts the ranks of each job itself; leave torchrun or srun out and use trainer=ddp")
+    if launch.rank == 0 and may_not_restart():
+        log.warning(
+            "torchrun keeps what ranks told each other before a restart, after which they may wait for ever (PyTorch "
+            "issue 135712): start it with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
+        )
     if cfg.resume is None and not any(word.startswith("hydra.run.dir=") for word in hydra_overrides):
         raise ConfigError(
             f"the {launch.world_size} ranks of torchrun or srun need one name for their run directory; "
             "add hydra.run.dir=runs/NAME"
         )
+
+
+def may_not_restart() -> bool:
+    """Whether torchrun is to restart ranks, and lets them share the store that told them of one another before."""
+    names = os.environ
+    return names.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and int(names.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0
 
 
 def placed(cfg: DictConfig) -> DictConfig:

@@ -44,6 +44,17 @@ def test_ranks_need_a_common_name(rank):
     check_launch(composed("resume=runs/a"), [])
 
 
+@pytest.mark.parametrize(
+    ("shared", "restarts", "is_told"), [("True", "2", True), ("False", "2", False), ("True", "0", False)]
+)
+def test_a_store_that_outlives_its_ranks_is_told(shared, restarts, is_told, monkeypatch, caplog):
+    own = {"RANK": "0", "TORCHELASTIC_USE_AGENT_STORE": shared, "TORCHELASTIC_MAX_RESTARTS": restarts}
+    for name, value in (TORCHRUN | own).items():
+        monkeypatch.setenv(name, value)
+    check_launch(composed(), ["hydra.run.dir=runs/a"])
+    assert ("TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in caplog.text) == is_told
+
+
 def test_a_cluster_starts_its_own_ranks(rank):
     with pytest.raises(ConfigError, match=r"leave torchrun or srun out"):
         check_launch(composed("trainer=slurm"), ["hydra.run.dir=runs/a"])
