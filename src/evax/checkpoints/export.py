@@ -1,5 +1,6 @@
 """What is known about the weights of a run or file, for the `.json` beside an export."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,31 @@ from typing import Any
 import yaml
 
 from evax.checkpoints.classifiers import Described
+from evax.checkpoints.errors import WeightsError
+from evax.checkpoints.published import published_file
 from evax.checkpoints.segmenters import DescribedSegmenter
-from evax.checkpoints.weight_files import CHECKPOINTS, CONFIG, Content
+from evax.checkpoints.weight_files import CHECKPOINTS, CONFIG, Content, find_file
 from evax.data.normalisation import Normalisation
 
 
 def run_config(file: Path) -> dict[str, Any]:
     """The saved configuration of the run directory that a checkpoint lies in; empty outside one."""
     return read_config(file.parent.parent if file.parent.name == CHECKPOINTS else file.parent)
+
+
+def start_of(run: Mapping[str, Any]) -> Path | None:
+    """The file that a run of this configuration began from; None for none, and where it is gone."""
+    weights, backbone = run.get("weights"), run.get("backbone") or {}
+    try:
+        return find_file(published_file(weights, backbone.get("published"))) if weights else None
+    except WeightsError:
+        return None
+
+
+def teacher_of(run: Mapping[str, Any]) -> Path | None:
+    """The checkpoint of the run that taught this one, where it is there; films of a published teacher are nobody's."""
+    file = start_of(run.get("tokenizer") or {})
+    return file if file is not None and run_config(file) else None
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:

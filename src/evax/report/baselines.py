@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from evax.report.record import Result
-from evax.report.seeds import differing_key
+from evax.report.seeds import differing_key, read_settings
 
 TABLE = Path(__file__).with_suffix(".csv")
-CONFIG, RESULT = "config.yaml", "results.json"
+RESULT = "results.json"
 
 
 class BaselinesError(ValueError):
@@ -83,7 +81,7 @@ def read_runs(folders: Sequence[Path]) -> tuple[dict[str, Ours], str]:
         first = first or result
         if result.setting != first.setting:
             raise BaselinesError(f"{run}: scored on other films, findings, protocol or recipe than the runs before it")
-        settings: Any = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+        settings = read_settings(run)
         name = _backbone_of(run, settings)
         sibling, known = begun.setdefault(name, (run, settings))
         if key := differing_key(known, settings):

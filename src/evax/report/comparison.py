@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from evax.report.canvas import Row, dots, label, quiet, ranked, slide
 from evax.report.curves import BLUE, GREY, INK, ORANGE
-from evax.report.radar import draw_radar
+from evax.report.radar import RadarError, draw_radar
 
 
 def describe_comparison(comparison: Mapping[str, Any]) -> str:
@@ -103,13 +104,11 @@ def draw_comparison(comparison: Mapping[str, Any], path: Path) -> None:
 
 
 def draw_sides(comparison: Mapping[str, Any], path: Path) -> None:
-    """A radar of what both score, by class; nothing of fewer than three classes, or where none can be scored."""
+    """A radar of what both score, by class; nothing where that makes none."""
     scores = comparison["scores"]
-    sides = [{name: pair[place] for name, pair in scores.items()} for place in (0, 1)]
-    if len(scores) < 3 or all(value is None for side in sides for value in side.values()):
-        return
-    series = dict(zip((_method(comparison, 0), _method(comparison, 1)), sides, strict=True))
-    draw_radar(list(scores), series, path, title=f"Test {_metric(comparison)}, class by class")
+    series = {_method(comparison, side): {name: pair[side] for name, pair in scores.items()} for side in (0, 1)}
+    with suppress(RadarError):  # fewer than three classes, or none that can be scored
+        draw_radar(list(scores), series, path, title=f"Test {_metric(comparison)}, class by class")
 
 
 def _color(row: Row) -> str:

@@ -43,10 +43,14 @@ def _are_seeds(key: str, first: Mapping[str, Any], second: Mapping[str, Any]) ->
 
 def _run_of(weights: str | None) -> Mapping[str, Any] | None:
     """The settings of the run whose best checkpoint the weights are, where it is still there."""
-    path = Path(weights) if weights else None
-    folders = [] if path is None else [path.parent] if path.name == BEST else [path]
-    file = next((folder / CONFIG for folder in folders if (folder / CONFIG).is_file()), None)
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file is not None else None
+    path = Path(weights or BEST)
+    folder = path.parent if path.name == BEST else path
+    return read_settings(folder) if weights and (folder / CONFIG).is_file() else None
+
+
+def read_settings(run: Path) -> Any:
+    """The settings that a run has saved."""
+    return yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
 
 
 def _decisive(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """Under which protocol the checkpoint of a file or run was chosen: on validation films, or on test films."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from evax.checkpoints.classifiers import is_classifier
 from evax.checkpoints.errors import WeightsError
-from evax.checkpoints.export import run_config
-from evax.checkpoints.published import published_file
+from evax.checkpoints.export import run_config, start_of
 from evax.checkpoints.segmenters import FIELD
 from evax.checkpoints.weight_files import find_file, read_content, under_timm_names
 
@@ -40,27 +40,17 @@ def choice_of(weights: Path, *, key: str | None = None) -> Choice:
     return Choice("official", "code", []) if is_published else Choice("clean", "", [])
 
 
-def notes_on_start(weights: str | None, published: str | None, *, key: str | None = None) -> list[str]:
-    """What must be said of a training that began from `weights`, a run, a file or the folder of a `published` file.
-
-    `key` names the container in the file. The runs that led to a run are asked, too; a file that is gone tells nothing.
-    """
-    try:
-        file = find_file(published_file(weights, published)) if weights else None
-    except WeightsError:
-        file = None  # gone since
+def notes_on_start(run: Mapping[str, Any]) -> list[str]:
+    """What must be said of the weights that a run of this configuration began from, and of those before them."""
+    file = start_of(run)
     if file is None:
         return []
-    before = run_config(file)
-    start = before.get("backbone") or {}
-    earlier = notes_on_start(before.get("weights"), start.get("published"), key=start.get("weights_key"))
+    earlier = notes_on_start(run_config(file))
     try:
-        is_official = choice_of(file, key=key).protocol == "official"
+        choice = choice_of(file, key=(run.get("backbone") or {}).get("weights_key"))
     except WeightsError:
         return [*earlier, f"began from {file.name}, which cannot be read any more: how it was chosen is not known"]
-    if not is_official:
+    if choice.protocol != "official":
         return earlier
-    return [
-        *earlier,
-        f"began from {file.name}, which test films chose (protocol=official): those may be among the films here",
-    ]
+    told = f"began from {file.name}, which test films chose (protocol=official): those may be among the films here"
+    return [*earlier, told]

@@ -1,15 +1,12 @@
 """No film that is scored may have been seen before: the patients of a run against the test films of what follows it."""
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
-from evax.checkpoints.errors import WeightsError
-from evax.checkpoints.export import run_config
-from evax.checkpoints.published import published_file
+from evax.checkpoints.export import run_config, start_of, teacher_of
 from evax.checkpoints.weight_files import find_file
 from evax.data.leakage import Cohort, LeakageError, check_gate, cohort, overlap
 from evax.data.module import PackDataModule
@@ -25,6 +22,11 @@ class Lineage(NamedTuple):
 
     films: list[PackDataModule]
     is_known: bool
+
+    @property
+    def notes(self) -> list[str]:
+        """What must be said of scores on films that the weights may have learned from."""
+        return [] if self.is_known else [UNKNOWN]
 
     def has_trained_on(self, films: Cohort) -> bool:
         """Whether a patient or film of these was among the training films."""
@@ -49,24 +51,10 @@ def lineage(weights: Path) -> Lineage:
             log.info("%s does not tell whose films trained it: nothing keeps them from the test films", file.name)
         else:
             films.append(trained)
-        began_from, taught_by = _found(run.get("weights"), run.get("backbone")), _teacher(run)
+        began_from, taught_by = start_of(run), teacher_of(run)
         ahead += [each for each in (began_from, taught_by) if each is not None]
         is_known &= began_from is not None or not run.get("weights")
     return Lineage(films, is_known)
-
-
-def _found(weights: str | None, backbone: Mapping[str, Any] | None) -> Path | None:
-    """The file that a run began from, where it is still there."""
-    try:
-        return find_file(published_file(weights, (backbone or {}).get("published"))) if weights else None
-    except WeightsError:
-        return None
-
-
-def _teacher(run: Mapping[str, Any]) -> Path | None:
-    """The run that taught this one; the films of a published teacher are nobody's."""
-    file = _found((run.get("tokenizer") or {}).get("weights"), None)
-    return file if file is not None and run_config(file) else None
 
 
 def check_patients(weights: Path, data: PackDataModule) -> Lineage:
@@ -123,7 +111,7 @@ def splits_seen(trained: PackDataModule) -> tuple[str, ...]:
 
 def check_val(found: Lineage, data: PackDataModule) -> tuple[bool, list[str]]:
     """Whether validation films may choose thresholds and a temperature for weights, and what must be said of that."""
-    notes = [] if found.is_known else [UNKNOWN]
+    notes = found.notes
     if not data.holds("val"):
         return False, notes
     if found.has_trained_on(cohort(data.pack, data.split, ("val",))):

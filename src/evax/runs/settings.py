@@ -107,7 +107,7 @@ def check_protocol(cfg: DictConfig) -> None:
 def check_paper_optimizer(cfg: DictConfig) -> None:
     """Refuse the wrong one of the two optimizers that the paper segments with; Hydra cannot choose it by the recipe."""
     optim = "sgd" if cfg.model.decoder == "unet" else "segment"
-    if ("momentum" in cfg.optim) != (optim == "sgd"):
+    if str(cfg.optim["_target_"]).endswith(".SGDPolynomial") != (optim == "sgd"):
         raise ConfigError(f"recipe=paper: the paper trains a U-Net by SGD and UPerNet by AdamW; say optim={optim}, too")
 
 

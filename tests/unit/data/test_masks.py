@@ -70,6 +70,14 @@ def test_settings_that_masks_rule_out_are_refused(pack_folder, settings, message
         segmented(pack_folder, **settings)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"masks": SIDES, "crop": Crop(flip=0.0)}, {"masks": SIDES, "fit_on": []}, {"masks": SIDES, "augment": False}, {}],
+)
+def test_films_of_sides_are_read_where_nothing_is_mirrored(pack_folder, settings):
+    assert segmented(pack_folder, **settings).classes in (("left", "right"), ("lung",))
+
+
 def test_a_class_that_no_film_shows_may_be_scored(pack_folder):
     data = segmented(pack_folder, masks=MaskPolicy("lungs", {"lung": [1, 2], "heart": [3]}), fit_on=[])
     assert data.classes == ("lung", "heart")

@@ -1,40 +1,28 @@
-"""Which classes a mirror would exchange."""
+"""Which names of classes a mirror exchanges."""
 
 import pytest
 
 from evax.data.checks import check_mirror
 from evax.data.sides import sided
 
+WORDS = ("left lung", "lung_right", "Left", "RIGHT", "left_lung", "clavicle-left", "LeftLung", "leftLung", "leftlung")
+SHORT = ("left1", "Lung_R", "lung L", "RLung", "rt lung", "LUL")
+OTHERS = ("cleft", "bright spot", "heart", "lung", "upright", "rib", "lesion_large", "Pleural_Effusion")
+LETTERS = ("L1", "vertebra_L1", "T12_L1", "R")
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "left",
-        "RIGHT",
-        "left_lung",
-        "clavicle-left",
-        "LeftLung",
-        "leftLung",
-        "leftlung",
-        "left1",
-        "Lung_R",
-        "lung L",
-        "RLung",
-        "rt lung",
-        "LUL",
-    ],
-)
-def test_sides_are_told_by_words(name):
+
+def test_sides_are_whole_words_of_a_name():
+    names = ["left lung", "lung_right", "Left", "cleft", "bright spot", "heart"]
+    assert sided(names) == ["left lung", "lung_right", "Left"]
+
+
+@pytest.mark.parametrize("name", [*WORDS, *SHORT])
+def test_sides_are_told_in_full_and_in_short(name):
     assert sided(["heart", name]) == [name]
 
 
 def test_other_words_are_no_sides():
-    assert (
-        sided(
-            ["lung", "heart", "upright", "L1", "vertebra_L1", "T12_L1", "R", "rib", "lesion_large", "Pleural_Effusion"]
-        )
-        == []
-    )
+    assert sided([*OTHERS, *LETTERS]) == []
 
 
 def test_training_mirrors_no_sides():

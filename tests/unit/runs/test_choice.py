@@ -72,20 +72,20 @@ def test_a_probe_of_features_that_know_no_training_is_clean(fine_tuned, probe_pa
 def test_a_run_says_that_it_began_from_weights_that_test_films_chose(fine_tuned, tmp_path):
     told = "began from eva_x_tiny_cxr14_ft.pth, which test films chose (protocol=official): "
     told += "those may be among the films here"
-    assert notes_on_start(str(fine_tuned), None) == [told]
+    assert notes_on_start({"weights": str(fine_tuned)}) == [told]
     for weights in (None, str(tmp_path / "gone.pt"), str(exported(tmp_path))):
-        assert notes_on_start(weights, None) == []
+        assert notes_on_start({"weights": weights}) == []
 
 
 def test_weights_in_a_container_of_their_own_are_read_by_its_key(fine_tuned, tmp_path):
     file = tmp_path / "own.pth"
     torch.save({"encoder": torch.load(fine_tuned)["model"], "epoch": 3}, file)
-    assert len(notes_on_start(str(file), None, key="encoder")) == 1
-    told = notes_on_start(str(file), None)  # as of a file that was damaged since
+    assert len(notes_on_start({"weights": str(file), "backbone": {"weights_key": "encoder"}})) == 1
+    told = notes_on_start({"weights": str(file)})  # as of a file that was damaged since
     assert told == ["began from own.pth, which cannot be read any more: how it was chosen is not known"]
 
 
 def test_what_led_to_a_run_is_told_too(fine_tuned, tmp_path):
     (tmp_path / "best.ckpt").touch()
     OmegaConf.save({"protocol": "clean", "weights": str(fine_tuned), "backbone": {}}, tmp_path / "config.yaml")
-    assert notes_on_start(str(tmp_path), None) == notes_on_start(str(fine_tuned), None)
+    assert notes_on_start({"weights": str(tmp_path)}) == notes_on_start({"weights": str(fine_tuned)})

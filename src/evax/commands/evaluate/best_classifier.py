@@ -55,14 +55,8 @@ def scored(cfg: DictConfig, data: PackDataModule) -> Scored:
         identity=run_identity(cfg) | {"protocol": cfg.protocol, "recipe": recipe},
         num_train=len(data.train_rows),
         train_ids_digest=ids_digest(np.array(data.pack.texts("image_id", data.train_rows))),
-        notes=[*notes_on(cfg, data), *began_from(cfg)],
+        notes=[*notes_on(cfg, data), *notes_on_start(cfg)],
     )
-
-
-def began_from(cfg: DictConfig) -> list[str]:
-    """What must be said of the weights that the run began from."""
-    start = cfg.backbone
-    return notes_on_start(cfg.get("weights"), start.get("published"), key=start.get("weights_key"))
 
 
 def notes_on(cfg: DictConfig, data: PackDataModule) -> list[str]:

@@ -23,7 +23,7 @@ from evax.evaluation.readouts import READOUTS, encode_rows
 from evax.evaluation.study import Candidate, LabelledFilms, StudyResult, estimate_to_json, probe_study
 from evax.hints import nearest
 from evax.runs.choice import choice_of
-from evax.runs.gate import UNKNOWN, check_patients
+from evax.runs.gate import check_patients
 from evax.runs.record import PREDICTIONS, RESULT, SUMMARY, command_line, commit, digest, save_result
 from evax.runs.settings import best_precision
 from evax.runs.subject import chosen_name, read_run, run_identity, subject
@@ -62,15 +62,15 @@ def origin_of(cfg: DictConfig, saved: DictConfig | None, data: PackDataModule) -
 
     Features that know no training are clean, and so are weights that know no labels.
     """
-    none = {"protocol": "clean", "recipe": "", "notes": [*cfg.notes, *notes_beside(saved)]}
+    beside = [*cfg.notes, *notes_beside(saved)]
     if cfg.features != "backbone":
-        return none
+        return {"protocol": "clean", "recipe": "", "notes": beside}
     if saved is not None:
-        notes = [*none["notes"], *([] if check_patients(Path(cfg.run), data).is_known else [UNKNOWN])]
-        return {"protocol": saved.protocol, "recipe": saved.get("recipe") or "", "notes": notes}
-    weights = published_file(cfg.weights, cfg.backbone.get("published"))
-    found, choice = check_patients(weights, data), choice_of(weights, key=cfg.backbone.weights_key)
-    notes = [*cfg.notes, *choice.notes, *([] if found.is_known else [UNKNOWN])]
+        weights, key = Path(cfg.run), None
+    else:
+        weights, key = published_file(cfg.weights, cfg.backbone.get("published")), cfg.backbone.weights_key
+    found, choice = check_patients(weights, data), choice_of(weights, key=key)
+    notes = [*beside, *choice.notes, *found.notes]
     return {"protocol": choice.protocol, "recipe": choice.recipe, "notes": notes}
 
 

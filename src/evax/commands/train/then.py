@@ -7,9 +7,7 @@ from typing import Any
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from evax.checkpoints.errors import WeightsError
-from evax.checkpoints.export import run_config
-from evax.checkpoints.weight_files import find_file
+from evax.checkpoints.export import run_config, start_of, teacher_of
 from evax.commands.evaluate.probe import check_probe
 from evax.config import ConfigError
 from evax.data.leakage import LeakageError
@@ -17,7 +15,7 @@ from evax.data.module import PackDataModule
 from evax.runs.build import build_task, check_films, open_data
 from evax.runs.gate import check_apart, check_patients, check_unseen
 from evax.runs.launch import launched
-from evax.runs.settings import PLACE, check_run, is_supervised, settled, tokenizers_of
+from evax.runs.settings import PLACE, check_run, is_supervised, settled
 
 OWN = ("seed", "paths", *(f"trainer.{key}" for key in PLACE))  # taken over from the run
 
@@ -29,31 +27,24 @@ def check_then(cfg: DictConfig, data: PackDataModule) -> None:
         return
     if then.get("experiment") is None:
         check_probe(then, data, prefix="then.")
-        for weights in earlier_weights(cfg):
+        for weights in earlier_runs(cfg):
             check_patients(weights, data)
         return
     tuned = open_data(then.config)
     check_films(then.config, tuned)
     check_apart(data, tuned)
     try:
-        for weights in earlier_weights(cfg):
+        for weights in earlier_runs(cfg):
             check_unseen(weights, tuned, then.config.protocol)
     except LeakageError as error:
         raise LeakageError(f"then.experiment={then.experiment}, whose words are then.overrides: {error}") from error
     build_task(then.config, tuned).optim.schedule(tuned.steps_per_epoch, then.config.trainer.max_epochs)
 
 
-def earlier_weights(cfg: DictConfig) -> list[Path]:
-    """What a run begins from, and its teacher, as far as they are runs, which tell whose films trained them."""
-    named = [cfg.weights, *(tokenizer.get("weights") for tokenizer in tokenizers_of(cfg)[:1])]
-    return [Path(each) for each in named if isinstance(each, str) and _is_of_run(each)]
-
-
-def _is_of_run(weights: str) -> bool:
-    try:
-        return bool(run_config(find_file(weights)).get("data"))
-    except WeightsError:
-        return False  # gone since
+def earlier_runs(cfg: DictConfig) -> list[Path]:
+    """The checkpoints that a run begins from and is taught by, of runs that tell whose films trained them."""
+    found = (start_of(cfg), teacher_of(cfg))
+    return [each for each in found if each is not None and run_config(each).get("data")]
 
 
 def with_finetuning(cfg: DictConfig) -> DictConfig:
