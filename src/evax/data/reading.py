@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from evax.data.deep_png import grey_from_deep_png, is_deep_png
-from evax.data.dicom import grey_from_dicom, is_dicom
+from evax.data.deep_png import is_deep_png, read_deep_png
+from evax.data.dicom import grey_from_dicom
+from evax.data.dicom_file import HEAD, is_dicom
 from evax.data.film import BadFilmError
-from evax.data.windowing import check_size
+from evax.data.windowing import check_size, grey_from_uint16
 
 MAX_PIXELS = 64_000_000  # the largest detectors give some 20 million
 MIN_SIDE = 64
@@ -51,7 +52,7 @@ def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H 
         raise BadFilmError("missing") from None
     except OSError as error:
         raise BadFilmError("unreadable", error.strerror or type(error).__name__) from None
-    image = grey_from_dicom(data, max_pixels) if is_dicom(data) else _decode(data, max_pixels)
+    image = grey_from_dicom(data, max_pixels) if is_dicom(data[:HEAD]) else _decode(data, max_pixels)
     check_grey(image)
     return image
 
@@ -95,7 +96,9 @@ def _decode(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
                 check_size(image.size, max_pixels)
                 image.verify()  # chunk checksums, which load() skips; closes the image
             with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-                return _upright(grey_from_deep_png(data) if is_deep_png(data) else _to_grey(image), image.getexif())
+                is_deep = is_deep_png(data)
+                grey = grey_from_uint16(read_deep_png(data).colours) if is_deep else _to_grey(image)
+                return _upright(grey, image.getexif())
         except UnidentifiedImageError:
             raise BadFilmError("not_an_image", "neither PNG, JPEG nor DICOM") from None
         except Image.DecompressionBombError:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal, get_args
 
 from evax.data.atomic import sha256_of
-from evax.data.dicom import MAGIC, is_dicom
+from evax.data.dicom_file import HEAD, is_dicom
 from evax.data.film import Film, Refusal
 from evax.data.sources.base import FileSource
 from evax.data.sources.folder_table import Columns, film_of, find, places_of, read_table
@@ -140,4 +140,4 @@ def _is_film(path: Path) -> bool:
     if path.suffix.lower() in SUFFIXES:
         return True
     with path.open("rb") as file:
-        return is_dicom(file.read(MAGIC.stop))
+        return is_dicom(file.read(HEAD))
