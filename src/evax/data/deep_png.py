@@ -9,8 +9,8 @@ from jaxtyping import UInt16
 from PIL import Image
 
 from evax.data.film import AGAIN, BadFilmError
+from evax.data.foreign import PNG
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BIT_DEPTH, COLOUR_TYPE = 24, 25  # the places of these bytes: the first chunk is always IHDR
 GREYS = (0, 4)  # the colour types without colour: 4 has alpha
 
@@ -27,7 +27,7 @@ class DeepPng(NamedTuple):
 
 def is_deep_png(data: bytes) -> bool:
     """Whether a file is a PNG of 16 bits a channel."""
-    return data.startswith(SIGNATURE) and data[BIT_DEPTH : BIT_DEPTH + 1] == b"\x10"
+    return data.startswith(PNG) and data[BIT_DEPTH : BIT_DEPTH + 1] == b"\x10"
 
 
 def read_deep_png(data: bytes) -> DeepPng:

@@ -2,6 +2,7 @@
 
 import io
 import signal
+import struct
 import threading
 import warnings
 import zlib
@@ -16,7 +17,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from evax.data.deep_png import is_deep_png, read_deep_png
 from evax.data.dicom import grey_from_dicom
 from evax.data.dicom_file import HEAD, is_dicom
-from evax.data.film import BadFilmError
+from evax.data.film import AGAIN, BadFilmError
+from evax.data.foreign import JPEG, PNG, content_of, undecoded_jpeg
 from evax.data.windowing import check_size, grey_from_uint16
 
 MAX_PIXELS = 64_000_000  # the largest detectors give some 20 million
@@ -34,6 +36,10 @@ DECODE_ERRORS = (
     IndexError,
     MemoryError,
     OverflowError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    struct.error,
     zlib.error,
 )
 
@@ -89,6 +95,8 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def _decode(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
+    if kind := undecoded_jpeg(data):
+        raise BadFilmError("codec", kind)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # size is checked here, and odd EXIF data does not matter
         try:
@@ -96,16 +104,21 @@ def _decode(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
                 check_size(image.size, max_pixels)
                 image.verify()  # chunk checksums, which load() skips; closes the image
             with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+                if image.format == "PNG" and getattr(image, "n_frames", 1) != 1:
+                    raise BadFilmError("frames", "an animated PNG: save one image as PNG")
                 is_deep = is_deep_png(data)
                 grey = grey_from_uint16(read_deep_png(data).colours) if is_deep else _to_grey(image)
                 return _upright(grey, image.getexif())
         except UnidentifiedImageError:
-            raise BadFilmError("not_an_image", "neither PNG, JPEG nor DICOM") from None
+            if data.startswith((PNG, JPEG)):
+                raise BadFilmError("truncated", f"its header is damaged, or not all of it is there: {AGAIN}") from None
+            raise BadFilmError("not_an_image", content_of(data)) from None
         except Image.DecompressionBombError:
             raise BadFilmError("too_large", f"more than {max_pixels} pixels") from None
         except DECODE_ERRORS as error:
-            reason = "truncated" if "truncated" in str(error).lower() else "undecodable"
-            raise BadFilmError(reason, type(error).__name__) from None
+            is_short = "truncated" in str(error).lower()
+            text = "the file ends too early" if is_short else "the file is damaged"
+            raise BadFilmError("truncated" if is_short else "undecodable", f"{text}: {AGAIN}") from None
 
 
 def _upright(grey: UInt8[np.ndarray, "H W"], exif: Image.Exif) -> UInt8[np.ndarray, "Y X"]:
@@ -117,7 +130,7 @@ def _upright(grey: UInt8[np.ndarray, "H W"], exif: Image.Exif) -> UInt8[np.ndarr
 
 def _to_grey(image: Image.Image) -> UInt8[np.ndarray, "H W"]:
     if image.mode not in GREY_MODES:
-        raise BadFilmError("mode", image.mode)
+        raise BadFilmError("mode", f"pixels of kind {image.mode}: convert it to grey PNG of 8 or 16 bits")
     if image.mode == "CMYK":
         image = image.convert("RGB")
     return np.array(image.convert("L"))
