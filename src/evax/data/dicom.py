@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Integer, Real, UInt8
@@ -13,7 +13,7 @@ from pydicom.pixels.decoders.base import Decoder
 from pydicom.uid import JPEG2000TransferSyntaxes, JPEGExtended12Bit, JPEGLSTransferSyntaxes, RLELossless
 
 from evax.data.dicom_elements import padding_of, settle, whole
-from evax.data.dicom_file import kind_of_no_image, open_dicom
+from evax.data.dicom_file import open_dicom, why_no_image
 from evax.data.dicom_tables import table_of
 from evax.data.film import AGAIN, NO_IMAGE, BadFilmError
 from evax.data.windowing import BIT_DEPTHS, check_size, full_range, grey_from_uint16, window
@@ -65,8 +65,8 @@ def grey_from_dicom(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
 
 def _check_object(film: FileDataset) -> None:
     """Refuse what is no image, or not a single one."""
-    if kind := kind_of_no_image(film):
-        raise BadFilmError(NO_IMAGE, f"a DICOM file without an image ({kind})")
+    if kind := why_no_image(film):
+        raise BadFilmError(NO_IMAGE, kind)
     if "FloatPixelData" in film or "DoubleFloatPixelData" in film:
         raise BadFilmError("mode", "pixels in floating point: export it with whole numbers")
     if not film.get("PixelData"):
@@ -121,7 +121,8 @@ def _is_able(decoder: Decoder, film: Dataset) -> bool:
 
 def _cells(film: FileDataset, decoder: Decoder) -> Integer[np.ndarray, "..."]:
     """The words of the pixels, unused bits included: (H, W), or (H, W, 3) in red, green and blue."""
-    cells, about = decoder.as_array(film, correct_unused_bits=False)
+    options: dict[str, Any] = {"correct_unused_bits": False}  # which takes HighBit for BitsStored - 1
+    cells, about = decoder.as_array(film, **options)
     if about["number_of_frames"] != 1:
         raise BadFilmError(
             "frames", f"pixels of {about['number_of_frames']} frames, one wanted: export the one to read"

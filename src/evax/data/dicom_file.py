@@ -1,8 +1,11 @@
 """Open DICOM files, also those that lack what comes before their data set, and tell images from other objects."""
 
 import logging
+import warnings
+from collections.abc import Iterable
 from io import BufferedIOBase, BytesIO
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from pydicom import Dataset, FileDataset, dcmread
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
@@ -15,13 +18,17 @@ PREAMBLE = 128  # bytes of any content before the magic ones
 HEAD = PREAMBLE + len(MAGIC)  # how much of a file tells whether it is DICOM
 FIRST_GROUPS = (0x0002, 0x0004, 0x0008)  # meta header, directory, or an object that starts without either
 LONGEST_FIRST = 256  # of the first element's value: a length, a character set, or a class
-ENCODINGS = {  # by (implicit, little endian), for files that do not tell
+ENCODINGS: dict[tuple[bool | None, bool | None], UID] = {  # by (implicit, little endian), for files that do not tell
     (True, True): ImplicitVRLittleEndian,
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
 }
-NO_IMAGES = ("SR", "PR", "KO", "DOC", "PLAN", "RTPLAN", "RTSTRUCT", "RTRECORD", "RTDOSE", "SEG", "REG", "FID", "RWV")
-NO_IMAGES += ("AU", "ECG", "EPS", "HD")  # modalities
+KIND = ("SOPClassUID", "Modality", "Rows", "DirectoryRecordSequence")  # what tells images from other objects
+NO_PICTURE = "a DICOM file without an image ({})"
+NO_IMAGES = (  # modalities
+    *("SR", "PR", "KO", "DOC", "PLAN", "RTPLAN", "RTSTRUCT", "RTRECORD", "RTDOSE", "SEG", "REG", "FID", "RWV"),
+    *("AU", "ECG", "EPS", "HD"),
+)
 
 
 def is_dicom(head: bytes) -> bool:
@@ -42,25 +49,46 @@ def open_dicom(file: BufferedIOBase, **options: Any) -> FileDataset:
     return film
 
 
-def kind_of_no_image(film: Dataset) -> str:
+def read_header(path: Path, tags: Iterable[str]) -> FileDataset | None:
+    """Elements before the pixels of a DICOM file; None of any other file, and of a header that cannot be read."""
+    try:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore")
+            if not is_dicom(file.read(HEAD)):
+                return None
+            file.seek(0)
+            film = open_dicom(file, stop_before_pixels=True, specific_tags=list(tags))
+            list(film)  # values are read when they are asked for
+            return film
+    except Exception:  # its pixels will be refused with a reason
+        return None
+
+
+def no_image_in(path: Path) -> str:
+    """Why a DICOM file is no image (see `why_no_image`), by its header; "" of any other file."""
+    film = read_header(path, KIND)
+    return why_no_image(film) if film else ""
+
+
+def why_no_image(film: Dataset) -> str:
     """What a DICOM object is that holds no picture, by its class or modality; "" of images and of what does not tell.
 
     Classes without "Image" in their name are of directories, reports, states, plans, and maps of other images.
     """
     if "DirectoryRecordSequence" in film:
-        return "Media Storage Directory"
+        return NO_PICTURE.format("Media Storage Directory")
     meta = getattr(film, "file_meta", Dataset())
     kind = UID(str(film.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""))
     if kind.type == "SOP Class" and "Storage" in kind.name:
-        return "" if "Image" in kind.name else kind.name.removesuffix(" Storage")
+        return "" if "Image" in kind.name else NO_PICTURE.format(kind.name.removesuffix(" Storage"))
     modality = str(film.get("Modality") or "")
-    return f"modality {modality}" if modality in NO_IMAGES and "Rows" not in film else ""
+    return NO_PICTURE.format(f"modality {modality}") if modality in NO_IMAGES and "Rows" not in film else ""
 
 
 def _starts_with_element(head: bytes) -> bool:
     if len(head) < 8:
         return False
-    order = "big" if head[0] == 0 else "little"
+    order: Literal["big", "little"] = "big" if head[0] == 0 else "little"
     group, element = (int.from_bytes(head[at : at + 2], order) for at in (0, 2))
     tag = (group << 16) + element
     if group not in FIRST_GROUPS or not (element == 0 or dictionary_has_tag(tag)):

@@ -57,5 +57,8 @@ def _entries(data: bytes | int | list[int], count: int, bits: int, *, is_little:
 
 
 def _first(first: int, count: int, low: float, high: float) -> int:
-    """The first value that a table maps: two bytes, signed or not, whichever lets it meet the values."""
-    return next((at for at in (first, first - WORDS, first + WORDS) if at <= high and at + count > low), first)
+    """The first value that a table maps, of two bytes: signed where values may be, unless that misses all of them."""
+    unsigned = first % WORDS
+    signed = unsigned - WORDS if unsigned >= WORDS // 2 else unsigned
+    readings = (signed, unsigned) if low < 0 else (unsigned, signed)
+    return next((at for at in readings if at <= high and at + count > low), first)
