@@ -21,9 +21,10 @@ from evax.data.windowing import BIT_DEPTHS, check_size, full_range, grey_from_ui
 PALETTE, NEGATIVE = "PALETTE COLOR", "MONOCHROME1"
 GREYS = (NEGATIVE, "MONOCHROME2")
 SHAPES = ("IDENTITY", "INVERSE")
-COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+COLOURS = {"RGB": (8, 16), "YBR_FULL": (8,), "YBR_FULL_422": (8,), "YBR_ICT": (8, 16), "YBR_RCT": (8, 16)}  # by bits
 CELLS = (1, 8, 16, 32)  # BitsAllocated that are read
 ITEM = b"\xfe\xff\x00\xe0"  # how compressed pixels begin
+EXTRA = "gdcm"  # what the extra brings
 CODECS = "pip install -e '.[codec]' in the clone of evax"
 ONE = ", one wanted: export the one to read"
 DAMAGED = f"its header or its pixels are damaged: {AGAIN}"
@@ -85,7 +86,7 @@ def _check_pixels(film: Dataset, max_pixels: int) -> None:
     samples, allocated, is_signed = (
         whole(film, name) for name in ("SamplesPerPixel", "BitsAllocated", "PixelRepresentation")
     )
-    is_colour = mode in COLOURS and samples == 3 and allocated in (8, 16) and not is_signed
+    is_colour = mode in COLOURS and samples == 3 and allocated in COLOURS[mode] and not is_signed
     is_grey = mode in (*GREYS, PALETTE) and samples == 1 and allocated in CELLS
     if not (is_colour or is_grey):
         kind = "signed" if is_signed else "unsigned"
@@ -108,7 +109,9 @@ def _decoder(film: FileDataset) -> Decoder:
     if has_items if not syntax.is_encapsulated else not has_items:
         raise BadFilmError("undecodable", f"its pixels are not {syntax.name}, as TransferSyntaxUID says: {AGAIN}")
     if not decoder.is_available or not _is_able(decoder, film):
-        raise BadFilmError("codec", f"{syntax.name}: {CODECS}, or convert it to Explicit VR Little Endian")
+        plugins = " ".join((*decoder.missing_dependencies, *decoder.available_plugins))
+        extra = f"{CODECS}, or " if EXTRA in plugins else ""
+        raise BadFilmError("codec", f"{syntax.name}: {extra}convert it to Explicit VR Little Endian")
     return decoder
 
 

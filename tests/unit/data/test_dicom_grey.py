@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from dicom_files import Form, Stored, image, table, written
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -278,3 +279,82 @@ def test_every_pair_of_elements():
         except Exception as error:
             faults.append(f"{case}: {type(error).__name__} {str(error)[:300]}")
     assert not faults, f"{len(faults)} faults, the first: {faults[0]}"
+
+
+def test_a_presentation_table_takes_black_and_white_for_its_ends():
+    values = true_values(12, False)
+    entries = RNG.integers(0, 2**8, 17)
+    stored = Stored(values, 12)
+    film = image(stored, PresentationLUTSequence=table(entries, 5, 8))
+    expected = through_table(np.clip(values / 4095, 0, 1) * 16, entries, 0)
+    assert_close(written(film, Form(), stored.words()), expected)
+
+
+def test_elements_of_functional_groups_are_those_of_the_image():
+    values, group, rescale, shown_by = true_values(12, False), Dataset(), Dataset(), Dataset()
+    rescale.RescaleSlope, rescale.RescaleIntercept = 2, -1000
+    shown_by.WindowCenter, shown_by.WindowWidth = 2000, 3000
+    group.PixelValueTransformationSequence, group.FrameVOILUTSequence = [rescale], [shown_by]
+    stored = Stored(values, 12)
+    for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        film = image(stored, NumberOfFrames=1, **{name: [group]})
+        expected = 255 * through_window(values * 2 - 1000, "LINEAR", 2000, 3000)
+        assert_close(written(film, Form(), stored.words()), expected)
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+def test_entries_of_eight_bits_may_share_words(bits):
+    values, entries = true_values(bits, False), RNG.integers(0, 2**8, 250)
+    stored = Stored(values, bits, allocated=16)
+    for order, syntax in (("<", ExplicitVRLittleEndian), (">", ExplicitVRBigEndian)):
+        sequence = table(entries, 0, 8)
+        sequence[0].LUTData = entries.astype(np.uint8).view("<u2").astype(f"{order}u2").tobytes()
+        film = image(stored, VOILUTSequence=sequence)
+        assert_close(written(film, Form(syntax), stored.words()), through_table(values, entries, 0))
+
+
+def test_entries_beyond_their_depth_are_not_clipped():
+    values, entries = true_values(12, False), np.arange(4096)
+    stored = Stored(values, 12)
+    assert_close(
+        written(image(stored, VOILUTSequence=table(entries, 0, 8)), Form(), stored.words()), values / 4095 * 255
+    )
+
+
+def test_a_table_of_65536_entries():
+    values, entries = true_values(16, False), np.arange(2**16)[::-1]
+    stored = Stored(values, 16)
+    assert_close(
+        written(image(stored, VOILUTSequence=table(entries, 0, 16)), Form(), stored.words()), 255 - values / 257
+    )
+
+
+def test_all_padding_is_black():
+    stored = Stored(np.full((8, 8), 4000), 12)
+    data = written(image(stored), Form(padding={"PixelPaddingValue": ("US", 4000)}), stored.words())
+    assert_close(data, np.zeros((8, 8)))
+
+
+def test_without_a_high_bit_the_lowest_bits_are_used():
+    values = true_values(12, False)
+    stored = Stored(values, 12)
+    assert_close(written(image(stored, HighBit=None), Form(), stored.words()), values / 4095 * 255)
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+def test_colour_of_any_depth_becomes_luma(bits, planar):
+    values = RNG.integers(0, 2**bits, (8, 8, 3))
+    values[0, 0] = 2**bits - 1
+    words = Stored(values.transpose(2, 0, 1) if planar else values, bits).words()
+    film = image(Stored(values[..., 0], bits, allocated=8 if bits == 8 else 16))
+    film.SamplesPerPixel, film.PhotometricInterpretation, film.PlanarConfiguration = 3, "RGB", planar
+    expected = values @ [0.299, 0.587, 0.114] * 255 / (2**bits - 1)
+    found = grey_from_dicom(written(film, Form(), words, film.BitsAllocated), 10**6)
+    np.testing.assert_allclose(found.astype(float), expected, atol=0.51 + 128 / 2**bits)
+
+
+def test_one_bit_a_pixel_is_black_and_white():
+    values = RNG.integers(0, 2, (8, 8))
+    film = image(Stored(values, 1, allocated=1), PixelData=np.packbits(values, bitorder="little").tobytes())
+    assert_close(written(film, Form()), values * 255)
