@@ -10,7 +10,15 @@ from PIL import Image
 from pydicom import Dataset, FileDataset
 from pydicom.pixels import apply_color_lut, apply_windowing, get_decoder
 from pydicom.pixels.decoders.base import Decoder
-from pydicom.uid import JPEG2000TransferSyntaxes, JPEGExtended12Bit, JPEGLSTransferSyntaxes, RLELossless
+from pydicom.uid import (
+    JPEG2000,
+    JPEG2000Lossless,
+    JPEG2000TransferSyntaxes,
+    JPEGExtended12Bit,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+    RLELossless,
+)
 
 from evax.data.dicom_elements import padding_of, settle, whole
 from evax.data.dicom_file import open_dicom, why_no_image
@@ -24,7 +32,7 @@ SHAPES = ("IDENTITY", "INVERSE")
 COLOURS = {"RGB": (8, 16), "YBR_FULL": (8,), "YBR_FULL_422": (8,), "YBR_ICT": (8, 16), "YBR_RCT": (8, 16)}  # by bits
 CELLS = (1, 8, 16, 32)  # BitsAllocated that are read
 ITEM = b"\xfe\xff\x00\xe0"  # how compressed pixels begin
-EXTRA = "gdcm"  # what the extra brings
+BY_EXTRA = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, JPEG2000, JPEG2000Lossless)  # what the extra decodes
 CODECS = "pip install -e '.[codec]' in the clone of evax"
 ONE = ", one wanted: export the one to read"
 DAMAGED = f"its header or its pixels are damaged: {AGAIN}"
@@ -109,17 +117,19 @@ def _decoder(film: FileDataset) -> Decoder:
     if has_items if not syntax.is_encapsulated else not has_items:
         raise BadFilmError("undecodable", f"its pixels are not {syntax.name}, as TransferSyntaxUID says: {AGAIN}")
     if not decoder.is_available or not _is_able(decoder, film):
-        plugins = " ".join((*decoder.missing_dependencies, *decoder.available_plugins))
-        extra = f"{CODECS}, or " if EXTRA in plugins else ""
+        extra = f"{CODECS}, or " if syntax in BY_EXTRA else ""
         raise BadFilmError("codec", f"{syntax.name}: {extra}convert it to Explicit VR Little Endian")
     return decoder
 
 
 def _is_able(decoder: Decoder, film: Dataset) -> bool:
-    """Whether some library decodes as many bits; Pillow alone has but 8 of these."""
-    is_deep_colour = film.SamplesPerPixel == 3 and decoder.UID in JPEG2000TransferSyntaxes
-    is_limited = decoder.UID in (JPEGExtended12Bit,) or is_deep_colour
-    return not (is_limited and film.BitsStored > 8 and decoder.available_plugins == ("pillow",))
+    """Whether some library decodes as many bits: in JPEG Extended only libjpeg, in JPEG 2000 in colour not Pillow."""
+    if film.BitsStored <= 8:
+        return True
+    if decoder.UID in (JPEGExtended12Bit,):
+        return "pylibjpeg" in decoder.available_plugins
+    is_colour = film.SamplesPerPixel == 3 and decoder.UID in JPEG2000TransferSyntaxes
+    return not is_colour or decoder.available_plugins != ("pillow",)
 
 
 def _cells(film: FileDataset, decoder: Decoder) -> Integer[np.ndarray, "..."]:

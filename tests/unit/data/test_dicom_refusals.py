@@ -155,6 +155,13 @@ def test_a_compression_that_is_not_decoded_names_the_fix(syntax, elements, reaso
     assert (found, bool(re.search(re.escape(text) if text == CODEC else text, detail))) == (reason, True), detail
 
 
+def test_twelve_bits_of_jpeg_extended_need_more_than_gdcm(monkeypatch):
+    monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.available_plugins", ("gdcm", "pillow"))
+    assert refusal(compressed(JPEGExtended12Bit))[0] == "codec"
+    monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.available_plugins", ("pillow", "pylibjpeg"))
+    assert refusal(compressed(JPEGExtended12Bit))[0] == "undecodable"  # here it is only tried
+
+
 def test_a_private_compression_is_named():
     data = compressed(JPEG2000).replace(b"1.2.840.10008.1.2.4.91", b"1.2.840.99999.1.2.4.91")
     assert refusal(data) == (
