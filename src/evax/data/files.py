@@ -82,6 +82,11 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
+def on_one_line(name: str) -> str:
+    """A name as a log shows it, with line breaks and other control characters escaped."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in printable(name))
+
+
 def is_text(name: str) -> bool:
     """Whether a name is UTF-8, so that it can be written into tables."""
     return printable(name) == name
