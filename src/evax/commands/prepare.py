@@ -47,6 +47,8 @@ def prepare(cfg: DictConfig) -> None:
             progress=progress,
         )
     log.info("%s", report)
+    if not report.films:
+        raise ConfigError(f"no image could be read; see {folder / QUARANTINE} for the reason of each file")
     if not report.usable:
         raise ConfigError(
             f"max_quarantine={cfg.max_quarantine}: {report.quarantined} of {report.items} items were refused, "

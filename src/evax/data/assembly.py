@@ -17,7 +17,7 @@ import pydicom
 from jaxtyping import UInt64
 
 from evax.data.atomic import write_atomically
-from evax.data.film import Film, Refusal
+from evax.data.film import NO_IMAGE, Film, Refusal
 from evax.data.framing import Fit
 from evax.data.index import arrow_bytes, build_index, label_column, row_keys, schemes_of, to_numpy
 from evax.data.leakage import LeakageError, crossing
@@ -45,7 +45,8 @@ class Settings:
 class PrepareReport:
     """What `prepare` did: counts only, no names.
 
-    `films` are in the pack, of `items` rows and files of the source; this call read `decoded` of them.
+    `films` are in the pack, of `items` rows and files of the source; this call read `decoded` of them. `no_images`
+    more files are sound and hold no image, such as DICOM reports: they are listed, and count neither way.
     Of two patients' films, `near_duplicates` pairs look alike, some of them in two splits of a scheme.
     `reasons` counts the quarantined items by reason. An unusable pack must end the program with an error.
     """
@@ -57,6 +58,7 @@ class PrepareReport:
     duplicates: int
     near_duplicates: int
     crossing_near_duplicates: int
+    no_images: int
     reasons: dict[str, int]
     max_quarantine: float
     usable: bool
@@ -70,6 +72,7 @@ class PrepareReport:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.reasons.items()))
         line = f"{self.films} films in {self.folder}, {self.quarantined} of {self.items} items quarantined"
         line += f" ({reasons})" if reasons else ""
+        line += f"; {self.no_images} more without an image ({NO_IMAGE})" if self.no_images else ""
         if self.near_duplicates:
             line += (
                 f"; {self.near_duplicates} pairs of two patients' films look alike, {self.crossing_near_duplicates} "
@@ -107,6 +110,9 @@ def assemble(
     write_atomically(folder / INDEX, content)
     near, crossing_near = _list_near_duplicates(folder, kept, index, keys)
     mean, std = _moments(shards, len(rows) * settings.size**2)
+    reasons = Counter(refusal.reason for refusal in refusals)
+    no_images = reasons.pop(NO_IMAGE, 0)
+    items -= no_images
     manifest = Manifest(
         source=settings.source.name,
         version=settings.source.version,
@@ -124,18 +130,18 @@ def assemble(
         shards=[{"rows": len(shard.rows), "files": shard.files} for shard in shards],
         index_sha256=hashlib.sha256(content).hexdigest(),
         items=items,
-        quarantined=len(refusals),
+        quarantined=reasons.total(),
+        no_images=no_images,
         max_quarantine=settings.max_quarantine,
-        usable=bool(rows) and len(refusals) <= settings.max_quarantine * items,
+        usable=bool(rows) and reasons.total() <= settings.max_quarantine * items,
         tools=tool_versions(),
         provenance=settings.source.provenance,
         leaky=list(settings.source.leaky),
     )
     _remove_leftovers(folder, manifest)
     write_manifest(folder, manifest)
-    reasons = dict(Counter(refusal.reason for refusal in refusals))
-    counts = (len(rows), items, decoded, duplicates, near, crossing_near)
-    return PrepareReport(folder, *counts, reasons, settings.max_quarantine, manifest.usable)
+    counts = (len(rows), items, decoded, duplicates, near, crossing_near, no_images)
+    return PrepareReport(folder, *counts, dict(reasons), settings.max_quarantine, manifest.usable)
 
 
 def stop_at_doubly_listed(folder: Path, settings: Settings, refusals: Sequence[Refusal]) -> None:

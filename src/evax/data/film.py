@@ -9,6 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+NO_IMAGE = "no_image"  # the reason of sound files that hold none; they are no loss
+AGAIN = "fetch or export it again"  # the fix of damaged files
+
 
 class Box(NamedTuple):
     """A finding's bounding box in unit coordinates (0..1) of the whole film, origin at the top left."""

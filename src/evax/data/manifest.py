@@ -33,9 +33,9 @@ class Manifest:
     `mean` and `std` are of pixels / 255 over all films. `counts` holds films, patients, duplicates, pairs of
     near duplicates, films by scheme and split, and positives by finding. `shards` lists the films of each shard and
     the sha256 of its files. `quarantined` of `items` rows and files of the source were refused; `usable` says whether
-    that is within `max_quarantine`. `provenance` is what the source tells of its tables; `leaky` are
-    the schemes that were published with patients in two splits. `mask_values` are all values of each of `masks`, where
-    they are known.
+    that is within `max_quarantine`; `no_images` more files are sound and hold no image. `provenance` is what the source
+    tells of its tables; `leaky` are the schemes that were published with patients in two splits. `mask_values` are all
+    values of each of `masks`, where they are known.
     """
 
     source: str
@@ -60,6 +60,7 @@ class Manifest:
     format: int = FORMAT
     provenance: dict[str, str] = field(default_factory=dict)
     leaky: list[str] = field(default_factory=list)
+    no_images: int = 0
     mask_values: dict[str, list[int]] = field(default_factory=dict)
 
     @property

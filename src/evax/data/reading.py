@@ -2,6 +2,7 @@
 
 import io
 import signal
+import struct
 import threading
 import warnings
 import zlib
@@ -11,16 +12,20 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from evax.data.dicom import grey_from_dicom, is_dicom
-from evax.data.film import BadFilmError
+from evax.data.deep_png import is_deep_png, read_deep_png
+from evax.data.dicom import grey_from_dicom
+from evax.data.dicom_file import HEAD, is_dicom
+from evax.data.film import AGAIN, BadFilmError
+from evax.data.foreign import JPEG, PNG, content_of, undecoded_jpeg
 from evax.data.windowing import check_size, grey_from_uint16
 
 MAX_PIXELS = 64_000_000  # the largest detectors give some 20 million
 MIN_SIDE = 64
 MAX_ASPECT = 3.0
 MIN_STD = 2.0
+ORIENTATION = ExifTags.Base.Orientation
 GREY_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 DECODE_ERRORS = (
@@ -31,6 +36,10 @@ DECODE_ERRORS = (
     IndexError,
     MemoryError,
     OverflowError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    struct.error,
     zlib.error,
 )
 
@@ -38,9 +47,10 @@ DECODE_ERRORS = (
 def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W"]:
     """Decode a PNG, JPEG or DICOM file to grey, 0 black to 255 white, whatever its name ends with.
 
-    Files are turned upright by their EXIF orientation, colour becomes luma, transparency is dropped, 16-bit files are
-    windowed by `grey_from_uint16`; DICOM files by `grey_from_dicom`. Raises BadFilmError with a reason: missing,
-    unreadable, not_an_image, truncated, undecodable, codec, mode, frames, too_large, too_small, aspect, flat.
+    Files are turned upright by their EXIF orientation, colour becomes luma, transparency is dropped, 16 bits are
+    windowed by the bit depth that holds the image; DICOM files are read by `grey_from_dicom`.
+    Raises BadFilmError with a reason: missing, unreadable, not_an_image, truncated, undecodable, codec, mode, frames,
+    too_large, too_small, aspect, flat.
     """
     try:
         data = path.read_bytes()
@@ -48,7 +58,7 @@ def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H 
         raise BadFilmError("missing") from None
     except OSError as error:
         raise BadFilmError("unreadable", error.strerror or type(error).__name__) from None
-    image = grey_from_dicom(data, max_pixels) if is_dicom(data) else _decode(data, max_pixels)
+    image = grey_from_dicom(data, max_pixels) if is_dicom(data[:HEAD]) else _decode(data, max_pixels)
     check_grey(image)
     return image
 
@@ -85,6 +95,8 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def _decode(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
+    if kind := undecoded_jpeg(data):
+        raise BadFilmError("codec", kind)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # size is checked here, and odd EXIF data does not matter
         try:
@@ -92,25 +104,33 @@ def _decode(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
                 check_size(image.size, max_pixels)
                 image.verify()  # chunk checksums, which load() skips; closes the image
             with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-                image.load()
-                return _to_grey(ImageOps.exif_transpose(image))
+                if image.format == "PNG" and getattr(image, "n_frames", 1) != 1:
+                    raise BadFilmError("frames", "an animated PNG: save one image as PNG")
+                is_deep = is_deep_png(data)
+                grey = grey_from_uint16(read_deep_png(data).colours) if is_deep else _to_grey(image)
+                return _upright(grey, image.getexif())
         except UnidentifiedImageError:
-            raise BadFilmError("not_an_image", "neither PNG, JPEG nor DICOM") from None
+            if data.startswith((PNG, JPEG)):
+                raise BadFilmError("truncated", f"its header is damaged, or not all of it is there: {AGAIN}") from None
+            raise BadFilmError("not_an_image", content_of(data)) from None
         except Image.DecompressionBombError:
             raise BadFilmError("too_large", f"more than {max_pixels} pixels") from None
         except DECODE_ERRORS as error:
-            reason = "truncated" if "truncated" in str(error).lower() else "undecodable"
-            raise BadFilmError(reason, type(error).__name__) from None
+            is_short = "truncated" in str(error).lower()
+            text = "the file ends too early" if is_short else "the file is damaged"
+            raise BadFilmError("truncated" if is_short else "undecodable", f"{text}: {AGAIN}") from None
+
+
+def _upright(grey: UInt8[np.ndarray, "H W"], exif: Image.Exif) -> UInt8[np.ndarray, "Y X"]:
+    """The image as its EXIF orientation shows it."""
+    image = Image.fromarray(grey)
+    image.getexif()[ORIENTATION] = exif.get(ORIENTATION, 1)
+    return np.array(ImageOps.exif_transpose(image))
 
 
 def _to_grey(image: Image.Image) -> UInt8[np.ndarray, "H W"]:
-    if image.mode.startswith("I"):  # convert("L") would clip every value above 255 to white
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() >= 2**16:
-            raise BadFilmError("mode", f"{image.mode} with values beyond 16 bits")
-        return grey_from_uint16(values.astype(np.uint16))
     if image.mode not in GREY_MODES:
-        raise BadFilmError("mode", image.mode)
+        raise BadFilmError("mode", f"pixels of kind {image.mode}: convert it to grey PNG of 8 or 16 bits")
     if image.mode == "CMYK":
         image = image.convert("RGB")
     return np.array(image.convert("L"))

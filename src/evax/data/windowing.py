@@ -6,11 +6,16 @@ from jaxtyping import Real, UInt8, UInt16
 from evax.data.film import BadFilmError
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)
+LUMA = np.array([19595, 38470, 7471], np.uint32)  # of 65536: red, green and blue of ITU-R 601, as Pillow rounds them
 
 
-def grey_from_uint16(image: UInt16[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
-    """Full-range window: the smallest of 8, 10, 12, 14 or 16 bits that holds the film becomes 0..255."""
-    return window(image, 0.0, full_range(float(image.max())))
+def grey_from_uint16(colours: UInt16[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "H W"]:
+    """Grey (C = 1), or the luma of red, green and blue (C = 3), in a full-range window.
+
+    The smallest of 8, 10, 12, 14 or 16 bits that holds the values becomes 0..255.
+    """
+    luma = colours[..., 0] if colours.shape[2] == 1 else (colours @ LUMA + 2**15) >> 16
+    return window(luma, 0.0, full_range(float(colours.max())))
 
 
 def window(values: Real[np.ndarray, "H W"], low: float, high: float) -> UInt8[np.ndarray, "H W"]:

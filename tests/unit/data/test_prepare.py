@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cxr14_tree import FAULTS, good_tree, grey, plant_faults
+from dicom_files import Form, Stored, image, written
+from PIL import Image
 
 from evax.data.leakage import LeakageError
 from evax.data.manifest import PackError
 from evax.data.pack import Pack
 from evax.data.prepare import prepare
 from evax.data.sources.cxr14 import ChestXray14Source
+from evax.data.sources.folder import FolderSource
 from evax.data.verification import verify
 
 SLOW = """
@@ -58,6 +61,35 @@ def test_every_fault_is_quarantined_and_nothing_good_is_lost(tmp_path):
     sixteen, rgba = (list(pack.image_ids).index(f"000070{number}_000.png") for number in (10, 11))
     np.testing.assert_array_equal(pack.image(sixteen), grey(10))
     np.testing.assert_array_equal(pack.image(rgba), grey(11))
+
+
+def _without_image(path):
+    film = image(Stored(np.zeros((8, 8), int), 8, allocated=8), SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11")
+    path.write_bytes(written(film, Form()))
+
+
+@pytest.mark.parametrize("has_table", [False, True])
+def test_files_without_an_image_are_listed_and_do_not_count(has_table, tmp_path):
+    root = tmp_path / "raw"
+    root.mkdir()
+    for number in range(3):
+        Image.fromarray(grey(number)).save(root / f"{number}.png")
+    for name in ("DICOMDIR", "SR0001", "report.dcm"):
+        _without_image(root / name)
+    (root / "films.csv").write_text("image\n0.png\n1.png\n2.png\n")
+    source = FolderSource(root, table="films.csv" if has_table else None)
+    report = prepare(source, tmp_path / "pack", size=32, workers=0)
+    assert (report.usable, report.films, report.items, report.quarantined, report.no_images) == (True, 3, 3, 0, 3)
+    assert str(report).endswith("0 of 3 items quarantined; 3 more without an image (no_image)")
+    listed = _quarantine(tmp_path / "pack")
+    assert {item["item"] for item in listed} == {"DICOMDIR", "SR0001", "report.dcm"}
+    assert {(item["reason"], item["detail"]) for item in listed} == {
+        ("no_image", "a DICOM file without an image (Basic Text SR)")
+    }
+    assert (len(Pack(tmp_path / "pack")), verify(tmp_path / "pack")[1]) == (3, [])
+    (root / "1.png").write_bytes(b"")
+    again = prepare(source, tmp_path / "pack", size=32, workers=0)
+    assert (again.usable, again.quarantined, again.items, again.no_images) == (False, 1, 3, 3)
 
 
 def test_above_the_limit_the_pack_is_refused_until_the_limit_is_raised(tmp_path):

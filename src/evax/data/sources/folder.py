@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal, get_args
 
 from evax.data.atomic import sha256_of
-from evax.data.dicom import MAGIC, is_dicom
+from evax.data.dicom_file import HEAD, is_dicom, no_image_in
 from evax.data.files import Listing, form_of, has_suffix, left_out, list_files
-from evax.data.film import Film, Refusal
+from evax.data.film import NO_IMAGE, Film, Refusal
 from evax.data.sources.base import FileSource
 from evax.data.sources.folder_table import Columns, film_of, find, places_of, read_table
 from evax.data.sources.tables import digest_of, once
@@ -79,7 +79,7 @@ class FolderSource(FileSource):
             films = {name: Film(name, self._patient(name), ()) for name in files}
         else:
             films = self._read_table(files, refusals)
-            refusals += [Refusal(name, "no_row", "a file without its row") for name in files if name not in films]
+            refusals += [_without_row(name, path) for name, path in files.items() if name not in films]
         if self.columns.patient is None:
             logger.info("folder: no column of patients, so each %s counts as a patient of its own", self.patients)
         return [replace(self._drawn(film), path=files[name]) for name, film in films.items()], once(refusals)
@@ -140,6 +140,12 @@ class FolderSource(FileSource):
         return listing
 
 
+def _without_row(name: str, path: Path) -> Refusal:
+    """Why a file that the table does not name is left out; a report or directory among the images needs no row."""
+    kind = no_image_in(path)
+    return Refusal(name, NO_IMAGE, kind) if kind else Refusal(name, "no_row", "a file without its row")
+
+
 def _is_film(path: Path) -> bool:
     """Whether a file's name says that it is an image, or its content that it is DICOM, which may have any name.
 
@@ -149,6 +155,6 @@ def _is_film(path: Path) -> bool:
         return True
     try:
         with path.open("rb") as file:
-            return is_dicom(file.read(MAGIC.stop))
+            return is_dicom(file.read(HEAD))
     except OSError:
         return not form_of(path.name)
