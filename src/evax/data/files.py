@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evax.data.film import Refusal
+from evax.data.film import OTHER_FORM, Refusal
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".dcm", ".dicom")
 # Forms of images, and of archives that may hold some, that are not read
@@ -104,6 +104,13 @@ def form_of(name: str) -> str:
         return ""
     is_packed = suffixes[-1] in PACKED and len(suffixes) > 1 and ENDING.fullmatch(suffixes[-2])
     return "".join(suffixes[-2:]) if is_packed else suffixes[-1]
+
+
+def other_forms(listing: Listing) -> list[Refusal]:
+    """The image files and archives among what is not wanted, each with the fix."""
+    forms = {name: form_of(name) for name in listing.others}
+    fixes = {name: "unpack it" if form in ARCHIVES else "convert it to PNG" for name, form in forms.items()}
+    return [Refusal(printable(name), OTHER_FORM, fixes[name]) for name in forms if forms[name] in OTHER_FORMS]
 
 
 def left_out(listing: Listing) -> str:
