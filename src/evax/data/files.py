@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import category
 
 from evax.data.film import OTHER_FORM, Refusal
 
@@ -20,6 +21,7 @@ OTHER_FORMS = (
 )
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 ENDING = re.compile(r"\.(?=.*[a-z])[a-z0-9_]{1,10}")
+CONTROLS = ("Cc", "Zl", "Zp")  # of Unicode: control characters, and what splits lines
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 JUNK = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information")
 
@@ -83,8 +85,8 @@ def printable(name: str) -> str:
 
 
 def on_one_line(name: str) -> str:
-    """A name as a log shows it, with line breaks and other control characters escaped."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in printable(name))
+    """A name as logs and lists of a name a line have it, with line breaks and other control characters escaped."""
+    return "".join(repr(char)[1:-1] if category(char) in CONTROLS else char for char in printable(name))
 
 
 def is_text(name: str) -> bool:

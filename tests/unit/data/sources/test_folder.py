@@ -1,6 +1,7 @@
 import csv
 import logging
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -284,3 +285,38 @@ def test_the_table_is_no_file_that_is_left_out(root, caplog):
     caplog.set_level(logging.INFO)
     read(root)
     assert "left out" not in caplog.text
+
+
+def test_a_pack_of_names_of_any_kind(tmp_path):
+    good = [
+        "grün.png",
+        "e\u0301.png",
+        "\u00e9.png",
+        'a\n"b",\t.png',
+        "-n.png",
+        "我.png",
+        "\r.png",
+        "A.png",
+        "a.png",
+        "a.jpg",
+    ]
+    bad = ["\rcut.png", "cut, \n.png", "cut.PNG"]
+    unsafe = [os.fsdecode(name) for name in (b"M\xfcller.png", b"\xce\xd2/1.png")]
+    for number, name in enumerate([*good, *bad, *unsafe]):
+        path = tmp_path / "raw" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grey(number)).save(path, format="PNG")
+        if name in bad:
+            path.write_bytes(path.read_bytes()[:1000])
+    prepare(FolderSource(tmp_path / "raw"), tmp_path / "pack", size=64, workers=0, max_quarantine=1.0)
+    pack = Pack(tmp_path / "pack")
+    assert sorted(pack.image_ids) == sorted(good)
+    with (tmp_path / "pack/quarantine.csv").open(newline="") as file:
+        refused = {line["item"]: line["reason"] for line in csv.DictReader(file)}
+    assert refused == {
+        **dict.fromkeys(("\\rcut.png", "cut, \n.png", "cut.PNG"), "truncated"),
+        **dict.fromkeys(("M\\xfcller.png", "\\xce\\xd2/1.png"), "unsafe_name"),
+    }
+    listed = [line for path in (tmp_path / "pack").glob("split-*.txt") for line in path.read_text().split("\n") if line]
+    assert len(listed) == len(good)
+    assert 'a\\n"b",\\t.png' in listed
