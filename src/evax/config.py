@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, make_dataclass
 from importlib import import_module
@@ -25,6 +25,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from evax.data.atomic import write_atomically
+from evax.data.files import is_text, printable
 from evax.hints import nearest
 
 # A target must live under one of these names, and be a class defined there or one of FUNCTIONS.
@@ -86,6 +87,7 @@ SCHEMAS = {
 RUN_DIR_VARIABLE, RUN_CONFIG_VARIABLE = "EVAX_RUN_DIR", "EVAX_RUN_CONFIG"
 # What is looked for in one place and found in another.
 ELSEWHERE = {"adapt=knn": "nearest neighbours train nothing; score by python evaluate.py run=RUN classifier=knn"}
+NOT_TEXT = "is not UTF-8; rename it, or lead there by a link of another name"
 JOB = "job.json"  # what a job of a multirun was asked to do, and how far it is
 
 
@@ -233,6 +235,8 @@ def explain(error: BaseException) -> str:
     """One line for a user: the innermost message, with the nearest valid name where a name was wrong."""
     root = innermost(error)
     first_line = str(root).strip().partition("\n")[0]
+    if isinstance(root, UnicodeEncodeError):
+        return f"{_word_at(root.object, root.start)}: {NOT_TEXT}"
     if isinstance(root, ConfigAttributeError | ConfigKeyError) and root.parent_node is not None:
         return f"{root.full_key}: no such key; {nearest(str(root.key), root.parent_node.keys())}"
     if isinstance(root, MissingConfigException) and root.missing_cfg_file and root.options:
@@ -249,6 +253,19 @@ def explain(error: BaseException) -> str:
         return first_line
     built = re.search(r"full_key: (\S+)", str(error)) if isinstance(root, TypeError) else None
     return f"{type(root).__name__}: {first_line}" + (f" (in {built[1]})" if built else "")
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raise ConfigError for a word of the command line that is not UTF-8, which no record of a run could hold."""
+    for word in words:
+        if not is_text(word):
+            raise ConfigError(f"{printable(word)}: {NOT_TEXT}")
+
+
+def _word_at(text: str, place: int) -> str:
+    """The name in a longer text, such as of a file that was to be written, that holds a character."""
+    start = max(text.rfind(mark, 0, place) for mark in "\n\"'") + 1
+    return printable(re.split(r"[\n\"']", text[start:], maxsplit=1)[0].strip())
 
 
 @contextmanager
@@ -289,6 +306,7 @@ def entry_point(main: Callable[[], Any], example: str | None = None) -> None:
         is_chosen = any(word.startswith(example.partition("=")[0] + "=") for word in words)
         sys.argv[1:] = [*words, *([] if is_chosen else [example]), "--help"]
     with clear_errors():
+        check_words(sys.argv[1:])
         main()
 
 

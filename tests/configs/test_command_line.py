@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from evax.callbacks.metrics_csv import METRICS
 from evax.checkpoints.weight_files import CONFIG
-from evax.config import RUN_DIR_VARIABLE, save_config
+from evax.config import NOT_TEXT, RUN_DIR_VARIABLE, explain, save_config
 
 HINT = "(EVAX_TRACEBACK=1 shows where)"
 
@@ -105,6 +105,20 @@ def test_misspelt_choice(here):
 @pytest.mark.parametrize("word", ["seed", "name=a=b"])
 def test_word_that_is_no_override(here, word):
     assert message(here("train.py", word)).startswith(f"{word}: cannot be read; write KEY=VALUE")
+
+
+@pytest.mark.parametrize("script", ["train.py", "prepare.py", "evaluate.py", "explain.py"])
+@pytest.mark.parametrize("word", [b"name=M\xfcller", b"raw_dir='/W\xfcrzburg'"])
+def test_word_that_is_not_utf8(here, script, word):
+    shown = word.decode(errors="backslashreplace")
+    assert message(here(script, os.fsdecode(word))) == f"{shown}: {NOT_TEXT}"
+
+
+def test_a_name_that_is_not_utf8_in_what_is_written(tmp_path):
+    name = os.fsdecode(b"/data/W\xfcrzburg/x")
+    with pytest.raises(UnicodeEncodeError) as caught:
+        (tmp_path / "out").write_text(f'{{"a": 1,\n"b": "{name}",\n"c": 2}}', encoding="utf-8")
+    assert explain(caught.value) == f"/data/W\\xfcrzburg/x: {NOT_TEXT}"
 
 
 def test_missing_pack_names_the_command_that_makes_it(here):

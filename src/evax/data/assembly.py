@@ -17,7 +17,8 @@ import pydicom
 from jaxtyping import UInt64
 
 from evax.data.atomic import write_atomically
-from evax.data.film import NO_IMAGE, Film, Refusal
+from evax.data.files import form_of
+from evax.data.film import NO_IMAGE, OTHER_FORM, Film, Refusal
 from evax.data.framing import Fit
 from evax.data.index import arrow_bytes, build_index, label_column, row_keys, schemes_of, to_numpy
 from evax.data.leakage import LeakageError, crossing
@@ -46,7 +47,8 @@ class PrepareReport:
     """What `prepare` did: counts only, no names.
 
     `films` are in the pack, of `items` rows and files of the source; this call read `decoded` of them. `no_images`
-    more files are sound and hold no image, such as DICOM reports: they are listed, and count neither way.
+    more files are sound and hold no image, such as DICOM reports: they are listed, and count neither way;
+    nor do files of forms that are not read, `other_forms` by ending.
     Of two patients' films, `near_duplicates` pairs look alike, some of them in two splits of a scheme.
     `reasons` counts the quarantined items by reason. An unusable pack must end the program with an error.
     """
@@ -59,6 +61,7 @@ class PrepareReport:
     near_duplicates: int
     crossing_near_duplicates: int
     no_images: int
+    other_forms: dict[str, int]
     reasons: dict[str, int]
     max_quarantine: float
     usable: bool
@@ -73,6 +76,8 @@ class PrepareReport:
         line = f"{self.films} films in {self.folder}, {self.quarantined} of {self.items} items quarantined"
         line += f" ({reasons})" if reasons else ""
         line += f"; {self.no_images} more without an image ({NO_IMAGE})" if self.no_images else ""
+        forms = ", ".join(f"{count} {form}" for form, count in sorted(self.other_forms.items()))
+        line += f"; left out as no PNG, JPEG or DICOM ({OTHER_FORM}): {forms}" if forms else ""
         if self.near_duplicates:
             line += (
                 f"; {self.near_duplicates} pairs of two patients' films look alike, {self.crossing_near_duplicates} "
@@ -112,7 +117,8 @@ def assemble(
     mean, std = _moments(shards, len(rows) * settings.size**2)
     reasons = Counter(refusal.reason for refusal in refusals)
     no_images = reasons.pop(NO_IMAGE, 0)
-    items -= no_images
+    forms = Counter(form_of(refusal.item) for refusal in refusals if refusal.reason == OTHER_FORM)
+    items -= no_images + reasons.pop(OTHER_FORM, 0)
     manifest = Manifest(
         source=settings.source.name,
         version=settings.source.version,
@@ -140,7 +146,7 @@ def assemble(
     )
     _remove_leftovers(folder, manifest)
     write_manifest(folder, manifest)
-    counts = (len(rows), items, decoded, duplicates, near, crossing_near, no_images)
+    counts = (len(rows), items, decoded, duplicates, near, crossing_near, no_images, dict(forms))
     return PrepareReport(folder, *counts, dict(reasons), settings.max_quarantine, manifest.usable)
 
 

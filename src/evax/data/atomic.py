@@ -10,18 +10,19 @@ from typing import Any
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, temporary: Path | None = None) -> Iterator[Path]:
     """The path of a temporary neighbour of `path` that takes its place if the block ends without an error.
 
-    The neighbour is on the same file system (a rename is atomic only there) and on disk before the rename.
+    The neighbour is on the same file system (a rename is atomic only there) and on disk before the rename. `temporary`
+    names it where the name of `path` may be as long as names can be.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary or path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
         with suppress(OSError):  # some network file systems cannot sync a folder
-            _sync(path.parent)
+            sync(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -45,7 +46,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

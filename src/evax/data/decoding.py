@@ -46,6 +46,8 @@ class FilmDecoder(ABC, Generic[T]):
             return Refusal(film.image_id, error.reason, error.detail)
         except (OSError, MemoryError) as error:
             return Refusal(film.image_id, "unreadable", type(error).__name__)
+        except Exception as error:  # a decoder's own fault must not end the work on all other files
+            return Refusal(film.image_id, "undecodable", f"{type(error).__name__}: {error}")
 
     @abstractmethod
     def read(self, film: Film) -> T:

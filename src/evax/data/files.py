@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import category
 
-from evax.data.film import Refusal
+from evax.data.film import OTHER_FORM, Refusal
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".dcm", ".dicom")
 # Forms of images, and of archives that may hold some, that are not read
@@ -20,6 +21,7 @@ OTHER_FORMS = (
 )
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 ENDING = re.compile(r"\.(?=.*[a-z])[a-z0-9_]{1,10}")
+CONTROLS = ("Cc", "Zl", "Zp")  # of Unicode: control characters, and what splits lines
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 JUNK = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information")
 
@@ -82,6 +84,11 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
+def on_one_line(name: str) -> str:
+    """A name as logs and lists of a name a line have it, with line breaks and other control characters escaped."""
+    return "".join(repr(char)[1:-1] if category(char) in CONTROLS else char for char in printable(name))
+
+
 def is_text(name: str) -> bool:
     """Whether a name is UTF-8, so that it can be written into tables."""
     return printable(name) == name
@@ -99,6 +106,13 @@ def form_of(name: str) -> str:
         return ""
     is_packed = suffixes[-1] in PACKED and len(suffixes) > 1 and ENDING.fullmatch(suffixes[-2])
     return "".join(suffixes[-2:]) if is_packed else suffixes[-1]
+
+
+def other_forms(listing: Listing) -> list[Refusal]:
+    """The image files and archives among what is not wanted, each with the fix."""
+    forms = {name: form_of(name) for name in listing.others}
+    fixes = {name: "unpack it" if form in ARCHIVES else "convert it to PNG" for name, form in forms.items()}
+    return [Refusal(printable(name), OTHER_FORM, fixes[name]) for name in forms if forms[name] in OTHER_FORMS]
 
 
 def left_out(listing: Listing) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+OTHER_FORM = "other_form"  # the reason of image files of forms that are not read; listed, and no loss
 NO_IMAGE = "no_image"  # the reason of sound files that hold none; they are no loss
 AGAIN = "fetch or export it again"  # the fix of damaged files
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from evax.data.atomic import write_atomically
+from evax.data.files import on_one_line
 from evax.data.film import Film, Refusal
 from evax.data.manifest import DUPLICATES, NEAR_DUPLICATES, QUARANTINE
 from evax.data.shards import Row
@@ -30,7 +31,7 @@ def write_splits(folder: Path, films: Sequence[Film], schemes: Iterable[str]) ->
             if scheme in film.splits:
                 members[film.splits[scheme]].append(film.image_id)
         for split, names in members.items():
-            _write_text(folder / f"split-{scheme}-{split}.txt", "".join(f"{name}\n" for name in names))
+            _write_text(folder / f"split-{scheme}-{split}.txt", "".join(f"{on_one_line(name)}\n" for name in names))
 
 
 def write_duplicates(folder: Path, films: Sequence[Film], rows: Sequence[Row]) -> int:
@@ -69,7 +70,8 @@ def _write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[str]]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(lines)
+    # the writer leaves carriage returns unquoted, at which readers end the line
+    writer.writerows([cell.replace("\r", "\\r") for cell in line] for line in lines)
     _write_text(path, buffer.getvalue())
 
 

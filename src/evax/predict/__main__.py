@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evax.checkpoints.errors import WeightsError
+from evax.config import ConfigError
 
 if TYPE_CHECKING:
     from evax.predict.segmenter import FilmSegmenter
@@ -25,12 +26,14 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m evax.predict",
         description="Classify or segment every PNG, JPEG and DICOM film below a folder. A classifier writes "
         "probabilities.csv and embeddings.parquet, a segmenter masks/ and areas.csv, both quarantine.csv (files that "
-        "are no films, with reasons). " + NOTICE + ".",
+        "are no films, with reasons). What is done is kept, and the same command goes on after an end of any kind. "
+        + NOTICE
+        + ".",
         epilog="KEY=VALUE is taken for --KEY VALUE, as in weights=FILE images=FOLDER. The exit code is 1 where "
         "nothing could be read, 2 for a mistake on the command line.",
     )
     parser.add_argument("--weights", required=True, metavar="RUN_OR_FILE", help="trained run, export or _ft file")
-    parser.add_argument("--images", required=True, type=Path, metavar="FOLDER", help="films, in folders of any depth")
+    parser.add_argument("--images", required=True, type=Path, metavar="FOLDER", help="images at any depth, or one")
     parser.add_argument("--output", type=Path, default=Path("predictions"), metavar="DIR", help="(predictions)")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="films at once (32)")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="another image size than that of the weights")
@@ -56,20 +59,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parser.exit(2, f"error: --{name.replace('_', '-')} {value}: give a whole number from {least}\n")
     if options.threshold is not None and not 0 < options.threshold < 1:
         parser.exit(2, f"error: --threshold {options.threshold:g}: give a number between 0 and 1\n")
-    if not options.images.is_dir():
-        parser.exit(2, f"error: --images {options.images}: no such folder\n")
+    if not options.images.exists():
+        parser.exit(2, f"error: --images {options.images}: no such folder or file\n")
     log.info("%s", NOTICE)
     try:
         run(options)
-    except (WeightsError, OSError) as error:
+    except (WeightsError, ConfigError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130)
 
 
 def run(options: argparse.Namespace) -> None:
     """What needs torch, which takes seconds to import."""
     import torch
-    from rich.console import Console
-    from rich.progress import Progress
 
     from evax.checkpoints.segmenters import is_segmenter
     from evax.checkpoints.weight_files import read_content
@@ -79,18 +82,17 @@ def run(options: argparse.Namespace) -> None:
 
     chosen: dict[str, Any] = {"backbone": options.backbone, "image_size": options.size}
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        workers = default_workers() if options.workers is None else options.workers
-        how: dict[str, Any] = {"batch_size": options.batch_size, "workers": workers, "progress": progress}
-        content = read_content(options.weights, key=options.key)
-        if is_segmenter(content):
-            segmenter = with_threshold(segmenter_in(content, **chosen), options.threshold).to(device)
-            counts = segment_folder(segmenter, options.images, options.output, **how)
-        elif options.threshold is not None:
-            raise WeightsError(f"--threshold {options.threshold:g}: is for masks, and {options.weights} classifies")
-        else:
-            classifier = classifier_in(content, **chosen).to(device)
-            counts = predict_folder(classifier, options.images, options.output, **how)
+    workers = default_workers() if options.workers is None else options.workers
+    how: dict[str, Any] = {"batch_size": options.batch_size, "workers": workers}
+    content = read_content(options.weights, key=options.key)
+    if is_segmenter(content):
+        segmenter = with_threshold(segmenter_in(content, **chosen), options.threshold).to(device)
+        counts = segment_folder(segmenter, options.images, options.output, **how)
+    elif options.threshold is not None:
+        raise WeightsError(f"--threshold {options.threshold:g}: is for masks, and {options.weights} classifies")
+    else:
+        classifier = classifier_in(content, **chosen).to(device)
+        counts = predict_folder(classifier, options.images, options.output, **how)
     log.info("%d films read, %d files refused; written to %s", counts.films, counts.refused, options.output)
     if not counts.films:
         log.error("nothing could be read below %s", options.images)

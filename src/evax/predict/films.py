@@ -1,9 +1,7 @@
-"""The films of a folder, a block at a time, as a classifier sees them."""
+"""The images of a folder, a batch at a time, as a network sees them."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,29 +9,25 @@ import numpy as np
 from jaxtyping import UInt8
 
 from evax.data.decoding import DecodingPool, FilmDecoder
+from evax.data.files import Listing, is_text, list_files, unsafe
 from evax.data.film import BadFilmError, Film, Refusal
 from evax.data.film_view import FilmView
 from evax.data.reading import read_grey
 
-BLOCK = 256  # films that are held at once
+MOST_FILES = 256  # of a batch, where many are refused
 MAX_BYTES = 2**29  # of a file; the largest detectors give some 40 million
 
 
-class Block(NamedTuple):
-    """Some films of a folder by their path in it, what the network sees of them, and the files that are no films.
+class Batch(NamedTuple):
+    """Some images by their path in the folder, what the network sees of them, and the files that are none.
 
-    `shapes` are rows and columns of the films themselves.
+    `shapes` are rows and columns of the images themselves.
     """
 
     names: list[str]
     squares: UInt8[np.ndarray, "N 1 S S"]
-    refusals: list[Refusal]
     shapes: list[tuple[int, int]]
-
-    @property
-    def num_files(self) -> int:
-        """Files that were tried."""
-        return len(self.names) + len(self.refusals)
+    refusals: list[Refusal]
 
 
 class Seen(NamedTuple):
@@ -58,29 +52,37 @@ class FilmReader(FilmDecoder[Seen]):
         return Seen(self.view(pixels), (pixels.shape[0], pixels.shape[1]))
 
 
-def files_below(folder: Path, skip: Path | None = None) -> Iterator[Path]:
-    """Every file of a folder and of those in it, sorted; hidden ones and all of the folder `skip` are left out."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if is_wanted(Path(place) / name, skip))
-        yield from (Path(place) / name for name in sorted(files) if not name.startswith("."))
+def list_images(images: Path, skip: Path | None = None) -> Listing:
+    """Every file below a folder but those of `skip`, or the one file; hidden ones are left out.
+
+    The files of a folder come before those of the folders in it. Raises FileNotFoundError where there is nothing.
+    """
+    if images.is_file():
+        return Listing({images.name: images}) if is_text(images.name) else Listing(refusals=[unsafe(images.name)])
+    if not images.is_dir():
+        raise FileNotFoundError("no such folder or file")
+    listing = list_files(images, lambda _: True, skip=skip)
+    listing.files = dict(sorted(listing.files.items(), key=lambda item: walk_order(item[0])))
+    return listing
 
 
-def is_wanted(folder: Path, skip: Path | None) -> bool:
-    """Whether a folder is to be looked into."""
-    return not folder.name.startswith(".") and (skip is None or folder.resolve() != skip.resolve())
+def walk_order(name: str) -> list[tuple[bool, str]]:
+    """What sorts paths so that the files of a folder come before those of the folders in it."""
+    *folders, file = name.split("/")
+    return [*((True, folder) for folder in folders), (False, file)]
 
 
-def blocks_of(folder: Path, files: Iterator[Path], pool: DecodingPool[Seen]) -> Iterator[Block]:
-    """The files as blocks, in their order."""
-    while part := list(islice(files, BLOCK)):
-        films = [Film(path.relative_to(folder).as_posix(), "", (), path=path) for path in part]
-        block = Block([], np.empty(0, np.uint8), [], [])
-        squares = []
-        for film, decoded in zip(films, pool.decode(films), strict=True):
-            if isinstance(decoded, Refusal):
-                block.refusals.append(decoded)
-            else:
-                block.names.append(film.image_id)
-                block.shapes.append(decoded.shape)
-                squares.append(decoded.square[None])
-        yield block._replace(squares=np.stack(squares)) if squares else block
+def batches_of(films: Sequence[Film], pool: DecodingPool[Seen], size: int) -> Iterator[Batch]:
+    """The films as batches of `size` images, in their order; the files of a batch are known by the first of it."""
+    images: list[tuple[str, Seen]] = []
+    refusals: list[Refusal] = []
+    for place, (film, decoded) in enumerate(zip(films, pool.decode(films), strict=True), 1):
+        if isinstance(decoded, Refusal):
+            refusals.append(decoded)
+        else:
+            images.append((film.image_id, decoded))
+        if len(images) == size or len(images) + len(refusals) == MOST_FILES or place == len(films):
+            squares = [seen.square[None] for _, seen in images]
+            shown = np.stack(squares) if squares else np.empty((0, 1, 0, 0), np.uint8)
+            yield Batch([name for name, _ in images], shown, [seen.shape for _, seen in images], refusals)
+            images, refusals = [], []

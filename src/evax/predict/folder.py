@@ -1,69 +1,63 @@
 """Probabilities and embeddings of all films below a folder."""
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
-from rich.progress import Progress
 
-from evax.data.decoding import DecodingPool
 from evax.predict.classifier import FilmClassifier
-from evax.predict.films import FilmReader, blocks_of, files_below
-from evax.predict.tables import open_tables
+from evax.predict.filling import Counts, Predictor, Row, fill
+from evax.predict.films import Batch
+from evax.predict.journal import Journal, Vectors
+from evax.predict.tables import EMBEDDINGS, PROBABILITIES, embedded, write_embeddings
 
 
-class Counts(NamedTuple):
-    """Files that became rows, and files that were refused."""
+class ClassifierPredictor(Predictor):
+    """Probabilities of a classifier as rows, and its embeddings as a table at the end."""
 
-    films: int
-    refused: int
+    kind: ClassVar[str] = "classifier"
+    table: ClassVar[str] = PROBABILITIES
+    others: ClassVar[tuple[str, ...]] = (EMBEDDINGS,)
+
+    def predict(self, batch: Batch) -> tuple[list[Row], Vectors]:
+        """Probabilities of six digits, and embeddings."""
+        probabilities, embeddings = read_squares(self.model, batch.squares)
+        return [Row(tuple(f"{value:.6g}" for value in row)) for row in probabilities.tolist()], embeddings
+
+    def begin(self, journal: Journal, names: Iterable[str]) -> list[str]:
+        """An embedding is in the journal or in its table."""
+        apart = [name for name, each in journal.records.items() if not each.reason and name not in journal.embedded]
+        present = set(embedded(self.output / EMBEDDINGS)) if apart else set[str]()
+        return [name for name in apart if name not in present]
+
+    def finish(self, journal: Journal, names: Sequence[str]) -> None:
+        """Write the embeddings, where they are not those that are there."""
+        path = self.output / EMBEDDINGS
+        if journal.embedded or embedded(path) != list(names) or not path.exists():
+            write_embeddings(path, names, journal.vectors(names), self.model.backbone.num_features)
 
 
 def predict_folder(
-    classifier: FilmClassifier,
-    folder: Path,
-    output: Path,
-    *,
-    batch_size: int = 32,
-    workers: int = 0,
-    progress: Progress | None = None,
+    classifier: FilmClassifier, images: Path, output: Path, *, batch_size: int = 32, workers: int = 0
 ) -> Counts:
-    """Write the tables of `evax.predict.tables` for every file below `folder` into `output`.
+    """Write probabilities.csv, embeddings.parquet and quarantine.csv for every file below `images` into `output`.
 
-    Films are read and forgotten block by block, in `workers` child processes (0: in this one), each of which a
-    damaged film may kill without ending the run.
+    What `output` holds of a run that was ended is gone on with. `workers` are those of `evax.predict.filling.fill`.
     """
-    progress = progress or Progress(disable=True)
-    bar = progress.add_task("films", total=sum(1 for _ in files_below(folder, skip=output)))
-    counts = Counts(0, 0)
-    with (
-        open_tables(output, classifier.classes, classifier.backbone.num_features) as tables,
-        DecodingPool(FilmReader(classifier.view), workers) as pool,
-    ):
-        for block in blocks_of(folder, files_below(folder, skip=output), pool):
-            tables.refuse(block.refusals)
-            if block.names:
-                tables.add(block.names, *read_squares(classifier, block.squares, batch_size))
-            counts = Counts(counts.films + len(block.names), counts.refused + len(block.refusals))
-            progress.advance(bar, block.num_files)
-    return counts
+    return fill(ClassifierPredictor(classifier, output), images, batch_size=batch_size, workers=workers)
 
 
 @torch.inference_mode()
 def read_squares(
-    classifier: FilmClassifier, squares: UInt8[np.ndarray, "N 1 S S"], batch_size: int
+    classifier: FilmClassifier, squares: UInt8[np.ndarray, "N 1 S S"]
 ) -> tuple[Float32[np.ndarray, "N C"], Float32[np.ndarray, "N D"]]:
     """Probabilities and embeddings of what the classifier's view made of films, on the classifier's device."""
-    probabilities, embeddings = [], []
-    for start in range(0, len(squares), batch_size):
-        batch = torch.from_numpy(squares[start : start + batch_size]).to(classifier.device)
-        reading = classifier.read(classifier.images(batch))
-        probabilities.append(classifier.odds(reading.logits).cpu().numpy())
-        embeddings.append(reading.embeddings.cpu().numpy())
-    return np.concatenate(probabilities), np.concatenate(embeddings)
+    reading = classifier.read(classifier.images(torch.from_numpy(squares).to(classifier.device)))
+    return classifier.odds(reading.logits).cpu().numpy(), reading.embeddings.cpu().numpy()
 
 
 def default_workers() -> int:

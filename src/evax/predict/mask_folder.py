@@ -1,67 +1,87 @@
 """Masks and areas of all films below a folder."""
 
-import csv
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
+import errno
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image
-from rich.progress import Progress
 
 from evax.data.atomic import replacing
-from evax.data.decoding import DecodingPool
-from evax.predict.films import FilmReader, blocks_of, files_below
-from evax.predict.folder import Counts
+from evax.predict.filling import Counts, Predictor, Row, fill
+from evax.predict.films import Batch
+from evax.predict.journal import FOLDER, Journal
 from evax.predict.segmenter import FilmSegmenter
-from evax.predict.tables import QUARANTINE
+from evax.predict.tables import AREAS
 
-AREAS, MASKS = "areas.csv", "masks"
+MASKS = "masks"
 # Colours of the classes in a mask's PNG, which repeat; its values are the classes.
 PALETTE = ((0, 0, 0), (77, 163, 255), (224, 208, 0), (255, 110, 90), (47, 111, 79), (154, 107, 63))
+TOO_LONG = "unsafe_name", "the path of its mask is too long: shorten the name, or give another --output"
+
+
+class SegmenterPredictor(Predictor):
+    """A mask for each image, and the shares of the image that its classes cover as rows."""
+
+    kind: ClassVar[str] = "segmenter"
+    table: ClassVar[str] = AREAS
+    others: ClassVar[tuple[str, ...]] = (MASKS,)
+
+    def __init__(self, model: FilmSegmenter, output: Path) -> None:
+        super().__init__(model, output)
+        self._former: dict[str, Path] = {}  # the masks of an earlier run
+        self._taken: set[Path] = set()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Weights, size and thresholds."""
+        return {**super().settings, "thresholds": list(self.model.thresholds)}
+
+    def begin(self, journal: Journal, names: Iterable[str]) -> list[str]:
+        """No mask goes where another one is, or where a folder of masks will be."""
+        self._former = {name: self.output / each.mask for name, each in journal.records.items() if each.mask}
+        folders = {self.output / MASKS / parent for name in names for parent in PurePosixPath(name).parents}
+        self._taken = folders | set(self._former.values())
+        return [name for name, path in self._former.items() if not path.is_file()]
+
+    def predict(self, batch: Batch) -> tuple[list[Row], None]:
+        """Areas of six digits; the masks are saved."""
+        logits = logits_of(self.model, batch.squares)
+        masks = map(self.model.mask_of, logits, batch.shapes)
+        return [self._saved(mask, name) for name, mask in zip(batch.names, masks, strict=True)], None
+
+    def finish(self, journal: Journal, names: Iterable[str]) -> None:
+        """Remove the masks of images that changed and are refused now."""
+        for name, path in self._former.items():
+            if name in journal.records and journal.records[name].reason:
+                path.unlink(missing_ok=True)
+
+    def _saved(self, mask: UInt8[np.ndarray, "H W"], name: str) -> Row:
+        path = self._former.get(name) or place_of(self.output / MASKS, name, self._taken)
+        try:
+            with replacing(path, self.output / FOLDER / "mask.png") as temporary:
+                save_mask(mask, temporary)
+                path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return Row((), refusal=TOO_LONG)
+        cells = (f"{share:.6g}" for share in shares(mask, len(self.model.classes)))
+        return Row(tuple(cells), path.relative_to(self.output).as_posix())
 
 
 def segment_folder(
-    segmenter: FilmSegmenter,
-    folder: Path,
-    output: Path,
-    *,
-    batch_size: int = 8,
-    workers: int = 0,
-    progress: Progress | None = None,
+    segmenter: FilmSegmenter, images: Path, output: Path, *, batch_size: int = 8, workers: int = 0
 ) -> Counts:
-    """Write a mask for every film below `folder` into `output`, and tables of areas and of files that are no films.
+    """Write a mask for every film below `images` into `output`, and tables of areas and of files that are no films.
 
-    A mask has the film's size and stands under its path in `masks/`. Areas are shares of the film's pixels. `workers`
-    are those of `predict_folder`.
+    A mask has the film's size and stands under its path in `masks/`. Areas are shares of the film's pixels. What
+    `output` holds of a run that was ended is gone on with. `workers` are those of `evax.predict.filling.fill`.
     """
-    progress = progress or Progress(disable=True)
-    bar = progress.add_task("films", total=sum(1 for _ in files_below(folder, skip=output)))
-    counts, written = Counts(0, 0), set[Path]()
-    output.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        pool = stack.enter_context(DecodingPool(FilmReader(segmenter.view), workers))
-        areas, refused = (table(stack, output / name) for name in (AREAS, QUARANTINE))
-        areas.writerow(["image", *segmenter.classes])
-        refused.writerow(["image", "reason", "detail"])
-        for block in blocks_of(folder, files_below(folder, skip=output), pool):
-            refused.writerows(block.refusals)
-            for place, name in enumerate(block.names):
-                if place % batch_size == 0:
-                    logits = logits_of(segmenter, block.squares[place : place + batch_size])
-                mask = segmenter.mask_of(logits[place % batch_size], block.shapes[place])
-                save_mask(mask, place_of(output / MASKS, name, written))
-                areas.writerow([name, *(f"{share:.6g}" for share in shares(mask, len(segmenter.classes)))])
-            counts = Counts(counts.films + len(block.names), counts.refused + len(block.refusals))
-            progress.advance(bar, block.num_files)
-    return counts
-
-
-def table(stack: ExitStack, path: Path) -> Any:
-    """A csv table that takes its place at the end; after an error it does not."""
-    return csv.writer(stack.enter_context(stack.enter_context(replacing(path)).open("w", newline="", encoding="utf-8")))
+    return fill(SegmenterPredictor(segmenter, output), images, batch_size=batch_size, workers=workers)
 
 
 @torch.inference_mode()

@@ -108,8 +108,8 @@ def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
 
 
 @contextmanager
-def held(run_dir: Path) -> Iterator[None]:
-    """Keep a second process from writing into a run directory; ConfigError where one does already.
+def held(run_dir: Path, doing: str = "training this run") -> Iterator[None]:
+    """Keep a second process from writing into a run directory, or another folder; ConfigError where one does already.
 
     A lock of the process, which ends with it however it ends. File systems without locks hold nothing.
     """
@@ -118,7 +118,7 @@ def held(run_dir: Path) -> Iterator[None]:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
-            raise ConfigError(f"{run_dir}: another process is training this run; wait for it, or stop it") from error
+            raise ConfigError(f"{run_dir}: another process is {doing}; wait for it, or stop it") from error
         except OSError:
             pass
         yield

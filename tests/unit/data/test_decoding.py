@@ -25,3 +25,22 @@ def test_order_is_kept_without_processes():
 def test_digest_tells_shapes_apart():
     flat = np.arange(12, dtype=np.uint8)
     assert digest_pixels(flat.reshape(3, 4)) != digest_pixels(flat.reshape(4, 3))
+
+
+class FaultySource(DeadlySource):
+    """Fails in a way that no reader foresees."""
+
+    def read(self, film):
+        if film.image_id == "7":
+            raise RuntimeError("a decoder's own fault")
+        return super().read(film)
+
+
+def test_an_unexpected_fault_is_that_of_its_film():
+    films = [film for film in FaultySource().films()[0] if film.image_id != "20"]
+    with DecodingPool(Decoder(FaultySource(), 80, "stretch"), workers=0) as pool:
+        refused = [item for item in pool.decode(films) if isinstance(item, Refusal)]
+    assert refused == [
+        ("3", "unreadable", "OSError"),
+        ("7", "undecodable", "RuntimeError: a decoder's own fault"),
+    ]

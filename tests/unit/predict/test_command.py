@@ -1,6 +1,5 @@
 """`python -m evax.predict`: a folder of films becomes tables, whatever lies in it."""
 
-import csv
 import logging
 import subprocess
 import sys
@@ -8,39 +7,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from predicted import CLASSES, exported, picture, predict, tables
 
 import evax
-from evax.checkpoints.weights import export_weights
 from evax.data.reading import read_grey
-from evax.heads import AttentiveClassifier, LinearClassifier
 from evax.predict import films
-from evax.predict.__main__ import NOTICE, main
-
-CLASSES = ["Mass", "Nodule, small"]
-
-
-def exported(folder: Path, *, is_attentive: bool = False) -> Path:
-    """A classifier of random numbers for films of 32 pixels, as an export."""
-    torch.manual_seed(0)
-    backbone = evax.create_backbone("eva_x_tiny", image_size=32)
-    head = AttentiveClassifier(192, 2) if is_attentive else LinearClassifier(192, 2)
-    for parameter in head.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    meta = {
-        "architecture": {"name": "eva_x_tiny"},
-        "preprocessing": {"mean": [0.5] * 3, "std": [0.2] * 3, "image_size": 32, "frame": 48, "fit": "pad"},
-        "classes": CLASSES,
-        "num_heads": 8 if is_attentive else None,
-    }
-    export_weights(backbone, folder / "classifier.safetensors", meta, head.state_dict())
-    return folder / "classifier.safetensors"
-
-
-def picture(seed: int, shape: tuple[int, int] = (80, 100)) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 255, shape, dtype=np.uint8)
+from evax.predict.__main__ import NOTICE
 
 
 @pytest.fixture
@@ -57,21 +31,6 @@ def folder(tmp_path):
     (images / "notes.txt").write_text("not a film")
     (images / "empty.dcm").touch()
     return images
-
-
-def predict(*words: object) -> int:
-    """The exit code of the command."""
-    try:
-        main([str(word) for word in words])
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
-    return 0
-
-
-def tables(output: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
-    with (output / "quarantine.csv").open(newline="") as file:
-        refused = {row["image"]: row["reason"] for row in csv.DictReader(file)}
-    return pd.read_csv(output / "probabilities.csv"), pd.read_parquet(output / "embeddings.parquet"), refused
 
 
 @pytest.mark.parametrize("is_attentive", [False, True])
@@ -98,10 +57,9 @@ def test_every_file_is_in_one_table(is_attentive, folder, tmp_path, caplog):
     np.testing.assert_allclose(embeddings.loc[1, "embedding"], features[0].numpy(), atol=1e-5)
 
 
-def test_blocks_batches_and_processes_change_nothing(folder, tmp_path, monkeypatch):
+def test_batches_and_processes_change_nothing(folder, tmp_path):
     weights = exported(tmp_path)
     assert predict(f"weights={weights}", f"images={folder}", f"output={tmp_path / 'a'}", "batch_size=1") == 0
-    monkeypatch.setattr(films, "BLOCK", 2)
     assert predict(f"weights={weights}", f"images={folder}", f"output={tmp_path / 'b'}", "--workers", 0) == 0
     first, second = tables(tmp_path / "a"), tables(tmp_path / "b")
     np.testing.assert_allclose(first[0][CLASSES], second[0][CLASSES], atol=1e-5)
@@ -109,19 +67,22 @@ def test_blocks_batches_and_processes_change_nothing(folder, tmp_path, monkeypat
     assert first[2] == second[2]
 
 
-def test_no_more_than_a_block_is_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(films, "BLOCK", 2)
+def test_no_more_than_a_batch_is_held(tmp_path, monkeypatch):
     for seed in range(5):
         cv2.imwrite(str(tmp_path / f"{seed}.png"), picture(seed))
-    reader = films.FilmReader(films.FilmView(32, frame=48))
+    (tmp_path / "2.5.png").touch()
     taken: list[Path] = []
-    source = (taken.append(path) or path for path in films.files_below(tmp_path))
-    with films.DecodingPool(reader, workers=0) as pool:
+    monkeypatch.setattr(films, "read_grey", lambda path: taken.append(path) or read_grey(path))
+    files = [films.Film(name, "", (), path=path) for name, path in films.list_images(tmp_path).files.items()]
+    with films.DecodingPool(films.FilmReader(films.FilmView(32, frame=48)), workers=0) as pool:
         sizes = []
-        for block in films.blocks_of(tmp_path, source, pool):
-            sizes.append(len(block.names))
-            assert len(taken) == sum(sizes)
-    assert sizes == [2, 2, 1]
+        for batch in films.batches_of(files, pool, 2):
+            sizes.append((len(batch.names), len(batch.refusals)))
+            assert len(taken) == sum(map(sum, sizes))
+        assert sizes == [(2, 0), (2, 1), (1, 0)]
+        monkeypatch.setattr(films, "MOST_FILES", 3)
+        sizes = [(len(batch.names), len(batch.refusals)) for batch in films.batches_of(files, pool, 9)]
+    assert sizes == [(2, 1), (3, 0)]
 
 
 def test_nothing_that_can_be_read_is_exit_code_1(tmp_path, caplog):
@@ -144,7 +105,7 @@ def test_a_file_that_is_too_large_is_not_opened(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["images=absent", "weights=w.pt"], "--images absent: no such folder"),
+        (["images=absent", "weights=w.pt"], "--images absent: no such folder or file"),
         (["images=.", "weights=absent.pt"], "weights=absent.pt: no such file or folder"),
         (["images=.", "weights=absent.pt", "batch_size=0"], "--batch-size 0: give a whole number from 1"),
         (["images=."], "--weights"),

@@ -14,6 +14,7 @@ from evax.checkpoints.files import read_checkpoint
 from evax.checkpoints.weight_files import BEST
 from evax.commands.evaluate.card import PREDICTIONS, Scored, labelled, write_card
 from evax.config import ConfigError, instantiate
+from evax.data.files import on_one_line
 from evax.data.module import PackDataModule
 from evax.evaluation.predictions import ids_digest
 from evax.evaluation.report_card import CardOptions, Predicted
@@ -77,7 +78,9 @@ def tell_films(data: PackDataModule, run_dir: Path) -> None:
     """
     if data.fraction < 1:
         names = data.pack.texts("image_id", data.train_rows)
-        (run_dir / PREDICTIONS / TRAINING_FILMS).write_text("\n".join(names) + "\n", encoding="utf-8")
+        (run_dir / PREDICTIONS / TRAINING_FILMS).write_text(
+            "".join(f"{on_one_line(name)}\n" for name in names), encoding="utf-8"
+        )
     if data.select_on == "test":
         log.info("protocol=official: the best checkpoint was chosen on the test films")
 

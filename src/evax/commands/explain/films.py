@@ -14,13 +14,13 @@ from omegaconf import DictConfig
 
 from evax.commands.evaluate.any_classifier import shared_classes
 from evax.config import ConfigError, instantiate
-from evax.data.film import BadFilmError, Box
+from evax.data.files import left_out, on_one_line
+from evax.data.film import Box, Film, Refusal
 from evax.data.links import sorted_unique
 from evax.data.module import PackDataModule
-from evax.data.reading import read_grey
 from evax.hints import nearest
 from evax.predict.classifier import FilmClassifier
-from evax.predict.films import files_below
+from evax.predict.films import FilmReader, list_images
 from evax.runs.gate import UNKNOWN, lineage, splits_seen
 from evax.runs.subject import read_run
 
@@ -158,18 +158,25 @@ def notes_of(num_left_out: int, *, is_known: bool) -> list[str]:
 def folder_films(cfg: DictConfig, classifier: FilmClassifier) -> Films:
     """The films below a folder, each for the asked findings, or for the one that the classifier finds likeliest."""
     folder = Path(cfg.images)
-    if not folder.is_dir():
-        raise ConfigError(f"images={folder}: there is no such folder")
+    if not folder.exists():
+        raise ConfigError(f"images={folder}: there is no such folder or file")
+    listing, reader = list_images(folder), FilmReader(classifier.view)
     squares: list[UInt8[np.ndarray, "S S"]] = []
     names: list[str] = []
-    for path in files_below(folder):
+    refusals = list(listing.refusals)
+    for name, path in listing.files.items():
         if cfg.num_films is not None and len(names) == cfg.num_films:
             break
-        try:
-            squares.append(classifier.view(read_grey(path)))
-            names.append(path.relative_to(folder).as_posix())
-        except BadFilmError as error:
-            log.info("a file is left out: %s", error.reason)
+        decoded = reader.decode(Film(name, "", (), path=path))
+        if isinstance(decoded, Refusal):
+            refusals.append(decoded)
+        else:
+            squares.append(decoded.square)
+            names.append(name)
+    for refusal in refusals:
+        log.info("skipped %s: %s", on_one_line(refusal.item), ", ".join(filter(None, refusal[1:])))
+    if told := left_out(listing):
+        log.info("%s", told)
     if not names:
         raise ConfigError(f"images={folder}: nothing could be read as a film")
     stacked = np.stack(squares)

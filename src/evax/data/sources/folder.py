@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 
 from evax.data.atomic import sha256_of
 from evax.data.dicom_file import HEAD, is_dicom, no_image_in
-from evax.data.files import Listing, form_of, has_suffix, left_out, list_files
+from evax.data.files import Listing, form_of, has_suffix, left_out, list_files, other_forms
 from evax.data.film import NO_IMAGE, Film, Refusal
 from evax.data.sources.base import FileSource
 from evax.data.sources.folder_table import Columns, film_of, find, places_of, read_table
@@ -82,6 +82,7 @@ class FolderSource(FileSource):
             refusals += [_without_row(name, path) for name, path in files.items() if name not in films]
         if self.columns.patient is None:
             logger.info("folder: no column of patients, so each %s counts as a patient of its own", self.patients)
+        refusals += other_forms(listing)  # last: a row that has such a file is a row without its image
         return [replace(self._drawn(film), path=files[name]) for name, film in films.items()], once(refusals)
 
     def fingerprint(self) -> str:

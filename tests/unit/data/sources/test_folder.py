@@ -1,6 +1,9 @@
 import csv
+import logging
 import math
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -227,3 +230,93 @@ def test_real_dicom_and_png_films(shared_data, tmp_path):
         (tmp_path / "raw" / path.name).symlink_to(path)
     report = prepare(FolderSource(tmp_path / "raw"), tmp_path / "pack", size=64, workers=0)
     assert (report.films, report.quarantined) == (7, 0)
+
+
+def test_images_of_other_forms_are_listed_and_counted_and_no_loss(root, tmp_path, caplog):
+    for name in ("scan.TIF", "a/two.bmp", "a/three.tif", "old.zip", "notes.txt", "._one.png"):
+        (root / name).write_bytes(b"x")
+    caplog.set_level(logging.INFO)
+    report = prepare(FolderSource(root), tmp_path / "pack", size=64, workers=0)
+    assert (report.films, report.items, report.quarantined, report.usable) == (5, 5, 0, True)
+    assert str(report).endswith("left out as no PNG, JPEG or DICOM (other_form): 1 .bmp, 2 .tif, 1 .zip")
+    with (tmp_path / "pack/quarantine.csv").open(newline="") as file:
+        found = {line["item"]: (line["reason"], line["detail"]) for line in csv.DictReader(file)}
+    assert found == dict.fromkeys(("scan.TIF", "a/two.bmp", "a/three.tif"), ("other_form", "convert it to PNG")) | {
+        "old.zip": ("other_form", "unpack it")
+    }
+    assert (
+        "2 .tif, 1 .bmp, 1 .zip; convert images to PNG, unpack archives), 1 other file (1 .txt), 1 hidden"
+        in caplog.text
+    )
+
+
+def test_a_row_whose_image_is_of_another_form_counts_as_lost(root):
+    (root / "scan.tif").touch()
+    write(root, [*ROWS, "scan.tif,9,train,PA,F,50,1,0,"])
+    assert read(root)[1] == {"scan.tif": "missing"}
+
+
+def test_a_folder_of_other_forms_alone_is_said(tmp_path):
+    for name in ("1.tif", "2.tif", "list.csv"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        FileNotFoundError, match=r"has no films: .*2 files that are no PNG, JPEG or DICOM \(2 \.tif; con"
+    ):
+        FolderSource(tmp_path).films()
+
+
+@pytest.mark.parametrize("is_text", [True, False])
+def test_a_file_without_an_ending_that_cannot_be_opened_may_be_an_image(is_text, root, monkeypatch):
+    name = "notes.txt" if is_text else "IM0001"
+    (root / name).touch()
+    opened = Path.open
+
+    def guarded(path, *words, **settings):
+        if path.name == name:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *words, **settings)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    assert (name in {film.image_id for film in FolderSource(root).films()[0]}) is not is_text
+
+
+def test_the_table_is_no_file_that_is_left_out(root, caplog):
+    write(root)
+    caplog.set_level(logging.INFO)
+    read(root)
+    assert "left out" not in caplog.text
+
+
+def test_a_pack_of_names_of_any_kind(tmp_path):
+    good = [
+        "grün.png",
+        "e\u0301.png",
+        "\u00e9.png",
+        'a\n"b",\t.png',
+        "-n.png",
+        "我.png",
+        "\r.png",
+        "A.png",
+        "a.png",
+        "a.jpg",
+    ]
+    bad = ["\rcut.png", "cut, \n.png", "cut.PNG"]
+    unsafe = [os.fsdecode(name) for name in (b"M\xfcller.png", b"\xce\xd2/1.png")]
+    for number, name in enumerate([*good, *bad, *unsafe]):
+        path = tmp_path / "raw" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grey(number)).save(path, format="PNG")
+        if name in bad:
+            path.write_bytes(path.read_bytes()[:1000])
+    prepare(FolderSource(tmp_path / "raw"), tmp_path / "pack", size=64, workers=0, max_quarantine=1.0)
+    pack = Pack(tmp_path / "pack")
+    assert sorted(pack.image_ids) == sorted(good)
+    with (tmp_path / "pack/quarantine.csv").open(newline="") as file:
+        refused = {line["item"]: line["reason"] for line in csv.DictReader(file)}
+    assert refused == {
+        **dict.fromkeys(("\\rcut.png", "cut, \n.png", "cut.PNG"), "truncated"),
+        **dict.fromkeys(("M\\xfcller.png", "\\xce\\xd2/1.png"), "unsafe_name"),
+    }
+    listed = [line for path in (tmp_path / "pack").glob("split-*.txt") for line in path.read_text().split("\n") if line]
+    assert len(listed) == len(good)
+    assert 'a\\n"b",\\t.png' in listed
