@@ -11,16 +11,18 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from evax.data.deep_png import grey_from_deep_png, is_deep_png
 from evax.data.dicom import grey_from_dicom, is_dicom
 from evax.data.film import BadFilmError
-from evax.data.windowing import check_size, grey_from_uint16
+from evax.data.windowing import check_size
 
 MAX_PIXELS = 64_000_000  # the largest detectors give some 20 million
 MIN_SIDE = 64
 MAX_ASPECT = 3.0
 MIN_STD = 2.0
+ORIENTATION = ExifTags.Base.Orientation
 GREY_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 DECODE_ERRORS = (
@@ -38,9 +40,10 @@ DECODE_ERRORS = (
 def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W"]:
     """Decode a PNG, JPEG or DICOM file to grey, 0 black to 255 white, whatever its name ends with.
 
-    Files are turned upright by their EXIF orientation, colour becomes luma, transparency is dropped, 16-bit files are
-    windowed by `grey_from_uint16`; DICOM files by `grey_from_dicom`. Raises BadFilmError with a reason: missing,
-    unreadable, not_an_image, truncated, undecodable, codec, mode, frames, too_large, too_small, aspect, flat.
+    Files are turned upright by their EXIF orientation, colour becomes luma, transparency is dropped, 16 bits are
+    windowed by the bit depth that holds the image; DICOM files are read by `grey_from_dicom`.
+    Raises BadFilmError with a reason: missing, unreadable, not_an_image, truncated, undecodable, codec, mode, frames,
+    too_large, too_small, aspect, flat.
     """
     try:
         data = path.read_bytes()
@@ -92,8 +95,7 @@ def _decode(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
                 check_size(image.size, max_pixels)
                 image.verify()  # chunk checksums, which load() skips; closes the image
             with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-                image.load()
-                return _to_grey(ImageOps.exif_transpose(image))
+                return _upright(grey_from_deep_png(data) if is_deep_png(data) else _to_grey(image), image.getexif())
         except UnidentifiedImageError:
             raise BadFilmError("not_an_image", "neither PNG, JPEG nor DICOM") from None
         except Image.DecompressionBombError:
@@ -103,12 +105,14 @@ def _decode(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
             raise BadFilmError(reason, type(error).__name__) from None
 
 
+def _upright(grey: UInt8[np.ndarray, "H W"], exif: Image.Exif) -> UInt8[np.ndarray, "Y X"]:
+    """The image as its EXIF orientation shows it."""
+    image = Image.fromarray(grey)
+    image.getexif()[ORIENTATION] = exif.get(ORIENTATION, 1)
+    return np.array(ImageOps.exif_transpose(image))
+
+
 def _to_grey(image: Image.Image) -> UInt8[np.ndarray, "H W"]:
-    if image.mode.startswith("I"):  # convert("L") would clip every value above 255 to white
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() >= 2**16:
-            raise BadFilmError("mode", f"{image.mode} with values beyond 16 bits")
-        return grey_from_uint16(values.astype(np.uint16))
     if image.mode not in GREY_MODES:
         raise BadFilmError("mode", image.mode)
     if image.mode == "CMYK":

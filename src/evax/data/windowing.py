@@ -1,16 +1,11 @@
 """From stored values of any depth to 8-bit grey."""
 
 import numpy as np
-from jaxtyping import Real, UInt8, UInt16
+from jaxtyping import Real, UInt8
 
 from evax.data.film import BadFilmError
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)
-
-
-def grey_from_uint16(image: UInt16[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
-    """Full-range window: the smallest of 8, 10, 12, 14 or 16 bits that holds the film becomes 0..255."""
-    return window(image, 0.0, full_range(float(image.max())))
 
 
 def window(values: Real[np.ndarray, "H W"], low: float, high: float) -> UInt8[np.ndarray, "H W"]:

@@ -8,7 +8,6 @@ from PIL import Image
 
 from evax.data.film import BadFilmError
 from evax.data.reading import read_grey, time_limit
-from evax.data.windowing import grey_from_uint16
 
 FILM = grey(0, 80, 100)
 
@@ -50,12 +49,6 @@ def test_sixteen_bit_copy_reads_like_the_original(tmp_path):
     path = tmp_path / "film.png"
     Image.fromarray(FILM.astype(np.uint16) * 257).save(path)
     np.testing.assert_array_equal(read_grey(path), FILM)
-
-
-@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-def test_window_follows_the_bit_depth(bits):
-    film = np.array([[0, 2**bits - 1, 2 ** (bits - 1)]], np.uint16)
-    np.testing.assert_array_equal(grey_from_uint16(film), [[0, 255, 128]])
 
 
 def test_exif_orientation_is_applied(tmp_path):
