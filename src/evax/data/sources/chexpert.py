@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
+from evax.data.files import has_suffix, list_files, plain_ending
 from evax.data.film import Film, Refusal
 from evax.data.findings import CHEXPERT
 from evax.data.sources.base import FileSource
@@ -145,8 +146,10 @@ def _image_paths(root: Path, refusals: list[Refusal]) -> dict[str, Path]:
     paths: dict[str, Path] = {}
     for part in TABLES:
         for folder in _folders(root, part):
-            for path in sorted(folder.rglob("*.jpg")):
-                name = f"{part}/{path.relative_to(folder).as_posix()}"
+            listing = list_files(folder, lambda path: has_suffix(path, (".jpg",)))
+            refusals += [refusal._replace(item=f"{folder.name}/{refusal.item}") for refusal in listing.refusals]
+            for below, path in listing.files.items():
+                name = f"{part}/{plain_ending(below)}"
                 if name in paths:
                     refusals.append(Refusal(f"{folder.name}/{name}", "duplicate_file"))
                 else:

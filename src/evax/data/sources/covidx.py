@@ -1,12 +1,13 @@
 """COVIDx (Wang et al. 2020): COVID-19 films of many collections, in the two forms that EVA-X fine-tunes on."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from evax.data.atomic import sha256_of
+from evax.data.files import Listing, list_files, plain_ending
 from evax.data.film import Film, Refusal
 from evax.data.findings import COVIDX3, COVIDX4
 from evax.data.sources.base import FileSource
@@ -60,7 +61,7 @@ class CovidxSource(FileSource):
             self._check_classes(path, entries, refusals)
             for name, entry in entries.items():
                 rows[f"{split}/{name}"] = self._film(entry, split, is_val_listed="val" in lists)
-            paths |= self._image_paths(split, entries)
+            paths |= self._image_paths(split, entries, refusals)
         films, alone = with_files(rows, paths, self._left_out(paths.keys() - rows.keys(), lists))
         return films, once([*refusals, *alone])
 
@@ -113,15 +114,17 @@ class CovidxSource(FileSource):
             origin=entry.origin,
         )
 
-    def _image_paths(self, split: str, entries: Mapping[str, Entry]) -> dict[str, Path]:
+    def _image_paths(self, split: str, entries: Mapping[str, Entry], refusals: list[Refusal]) -> dict[str, Path]:
         """The files of a split's folder, and those of its list that are elsewhere, by film."""
-        folder = self.raw_dir / split
-        present = sorted(folder.iterdir()) if folder.is_dir() else []
-        paths = {f"{split}/{path.name}": path for path in present if not path.name.startswith(".")}
-        for other in (self.raw_dir / IMAGES, *map(Path, self.more_images)):
-            for name in entries:
-                if f"{split}/{name}" not in paths and (other / name).is_file():
-                    paths[f"{split}/{name}"] = other / name
+        paths: dict[str, Path] = {}
+        for folder in (self.raw_dir / split, self.raw_dir / IMAGES, *map(Path, self.more_images)):
+            listing = list_files(folder, lambda _: True, is_deep=False) if folder.is_dir() else Listing()
+            named = as_listed(listing.files, entries)
+            is_own = folder == self.raw_dir / split
+            found = {f"{split}/{name}": path for name, path in named.items() if is_own or name in entries}
+            paths = found | paths
+            if is_own:
+                refusals += [refusal._replace(item=f"{split}/{refusal.item}") for refusal in listing.refusals]
         return paths
 
     def _left_out(self, alone: set[str], lists: Mapping[str, Path]) -> set[str]:
@@ -132,6 +135,16 @@ class CovidxSource(FileSource):
         if left_out:
             logger.info("%s: %d films that only other lists name are left out", self.name, len(left_out))
         return left_out
+
+
+def as_listed(files: Mapping[str, Path], entries: Collection[str]) -> dict[str, Path]:
+    """Files by the names that a list gives them, which may write an ending in another case."""
+    spelled = {plain_ending(name): name for name in entries}
+    named = {name: path for name, path in files.items() if name in entries}
+    for name, path in files.items():
+        listed = spelled.get(plain_ending(name), name)
+        named.setdefault(name if listed in named else listed, path)
+    return named
 
 
 @dataclass(frozen=True)

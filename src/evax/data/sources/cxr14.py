@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from evax.data.atomic import sha256_of
+from evax.data.files import list_files, plain_ending
 from evax.data.film import Box, Film, Refusal
 from evax.data.findings import CXR14
 from evax.data.sources.base import FileSource
@@ -138,9 +139,11 @@ def _image_folders(raw_dir: Path) -> list[Path]:
 def _image_paths(raw_dir: Path, refusals: list[Refusal]) -> dict[str, Path]:
     paths: dict[str, Path] = {}
     for folder in _image_folders(raw_dir):
-        for path in sorted(folder.iterdir()):
-            if path.name in paths:
-                refusals.append(Refusal(f"{folder.parent.name}/{path.name}", "duplicate_file"))
-            elif not path.name.startswith("."):
-                paths[path.name] = path
+        listing = list_files(folder, lambda _: True, is_deep=False)
+        refusals += [refusal._replace(item=f"{folder.parent.name}/{refusal.item}") for refusal in listing.refusals]
+        for name, path in listing.files.items():
+            if plain_ending(name) in paths:
+                refusals.append(Refusal(f"{folder.parent.name}/{name}", "duplicate_file"))
+            else:
+                paths[plain_ending(name)] = path
     return paths

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, get_args
 
 from evax.data.atomic import sha256_of
 from evax.data.dicom import MAGIC, is_dicom
+from evax.data.files import Listing, form_of, has_suffix, left_out, list_files
 from evax.data.film import Film, Refusal
 from evax.data.sources.base import FileSource
 from evax.data.sources.folder_table import Columns, film_of, find, places_of, read_table
@@ -18,7 +19,6 @@ logger = logging.getLogger(__name__)
 
 Patients = Literal["film", "folder"]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 TRAIN_SHARE, VAL_SHARE = 0.7, 0.1  # of the patients, where no split is given
 SALT = "evax/folder"
 
@@ -73,8 +73,8 @@ class FolderSource(FileSource):
 
     def films(self) -> tuple[list[Film], list[Refusal]]:
         """The films in the order of the table, or of their names, and the rows and files that do not fit."""
-        files = self._files()
-        refusals: list[Refusal] = []
+        listing = self._listing()
+        files, refusals = listing.files, list(listing.refusals)
         if self.table is None:
             films = {name: Film(name, self._patient(name), ()) for name in files}
         else:
@@ -123,21 +123,32 @@ class FolderSource(FileSource):
         split = "train" if draw < TRAIN_SHARE else "val" if draw < TRAIN_SHARE + VAL_SHARE else "test"
         return replace(film, splits={"official": split})
 
-    def _files(self) -> dict[str, Path]:
-        """All films by their path from the folder, in its order."""
-        paths = sorted(path for path in self.raw_dir.rglob("*") if path.is_file() and _is_film(path))
-        files = {path.relative_to(self.raw_dir).as_posix(): path for path in paths}
-        shown = {name: path for name, path in files.items() if not name.startswith(".") and "/." not in name}
-        if not shown:
+    def _listing(self) -> Listing:
+        """All images by their path from the folder, in its order, and what is left out, which is told."""
+        listing = list_files(self.raw_dir, _is_film)
+        if self.table is not None:
+            table = self._table()
+            listing.others = [name for name in listing.others if self.raw_dir / name != table]
+        told = left_out(listing)
+        if not listing.files and not listing.refusals:
             raise FileNotFoundError(
                 f"raw_dir={self.raw_dir} has no films: PNG, JPEG or DICOM files in it or in folders below it are wanted"
+                f"{told and f'; {told}'}"
             )
-        return shown
+        if told:
+            logger.info("folder: %s", told)
+        return listing
 
 
 def _is_film(path: Path) -> bool:
-    """Whether a file's name says that it is a film, or its content that it is DICOM, which may have any name."""
-    if path.suffix.lower() in SUFFIXES:
+    """Whether a file's name says that it is an image, or its content that it is DICOM, which may have any name.
+
+    A file that cannot be opened may be one where its name has no ending.
+    """
+    if has_suffix(path):
         return True
-    with path.open("rb") as file:
-        return is_dicom(file.read(MAGIC.stop))
+    try:
+        with path.open("rb") as file:
+            return is_dicom(file.read(MAGIC.stop))
+    except OSError:
+        return not form_of(path.name)

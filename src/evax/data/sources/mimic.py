@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
+from evax.data.files import has_suffix, list_files
 from evax.data.film import Film, Refusal
 from evax.data.findings import CHEXPERT
 from evax.data.labels import NOT_MENTIONED
@@ -138,9 +139,11 @@ class MimicCxrSource(FileSource):
 
     def _image_paths(self, refusals: list[Refusal]) -> dict[str, Path]:
         paths: dict[str, Path] = {}
-        for path in sorted((self.raw_dir / "files").rglob(f"*.{self.images}")):
+        listing = list_files(self.raw_dir / "files", lambda path: has_suffix(path, (f".{self.images}",)))
+        refusals += [refusal._replace(item=f"files/{refusal.item}") for refusal in listing.refusals]
+        for name, path in listing.files.items():
             if path.stem in paths:
-                refusals.append(Refusal(path.relative_to(self.raw_dir).as_posix(), "duplicate_file"))
+                refusals.append(Refusal(f"files/{name}", "duplicate_file"))
             else:
                 paths[path.stem] = path
         return paths

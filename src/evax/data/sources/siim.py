@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from evax.data.files import has_suffix, list_files
 from evax.data.film import BadFilmError, Film, Refusal
 from evax.data.labels import ABSENT, PRESENT
 from evax.data.manifest import IDENTITY
@@ -39,7 +40,6 @@ COLUMNS = ("ImageId", "EncodedPixels")
 FORMER_COLUMNS = {"EncodedPixels": " EncodedPixels"}  # of the first stage
 NO_RUNS = "-1"
 SIDE = 1024  # runs count the pixels of the published 1024 x 1024 films
-SUFFIXES = (".dcm", ".png", ".jpg", ".jpeg")
 UNLABELLED = ("test", "stage_2_images")  # in the names of folders whose films the table may not have
 VAL_SHARE, TEST_SHARE = 0.1, 0.3  # of the patients; the published lists have 801 of 2,669 films as test
 SALT = "evax/siim/clean"
@@ -123,11 +123,11 @@ class SiimSource(MaskedSource):
     def _paths(self, refusals: list[Refusal]) -> dict[str, Path]:
         """The files of films by their name without its ending."""
         paths: dict[str, Path] = {}
-        for path in sorted(self.raw_dir.rglob("*")):
-            if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-                continue
+        listing = list_files(self.raw_dir, has_suffix)
+        refusals += listing.refusals
+        for name, path in listing.files.items():
             if path.stem in paths:
-                refusals.append(Refusal(path.relative_to(self.raw_dir).as_posix(), "duplicate_file"))
+                refusals.append(Refusal(name, "duplicate_file"))
             else:
                 paths[path.stem] = path
         if not paths:
@@ -158,7 +158,7 @@ def _runs_of(path: Path, changed: int) -> dict[str, list[str]]:
 
 
 def _film(name: str, is_shown: bool, members: Mapping[str, str], path: Path | None) -> Film:
-    about = read_about(path) if path is not None and path.suffix.lower() == ".dcm" else About()
+    about = read_about(path) if path is not None and has_suffix(path, (".dcm", ".dicom")) else About()
     patient = about.patient or name
     splits = {"clean": draw_split(SALT, patient, val=VAL_SHARE, test=TEST_SHARE)}
     if name in members:
