@@ -47,7 +47,8 @@ class PrepareReport:
 
     `films` are in the pack, of `items` rows and files of the source; this call read `decoded` of them.
     Of two patients' films, `near_duplicates` pairs look alike, some of them in two splits of a scheme.
-    `reasons` counts the quarantined items by reason. An unusable pack must end the program with an error.
+    `reasons` counts the quarantined items by reason, `masks` the pixels of each value of each mask. An unusable pack
+    must end the program with an error.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class PrepareReport:
     near_duplicates: int
     crossing_near_duplicates: int
     reasons: dict[str, int]
+    masks: dict[str, dict[int, int]]
     max_quarantine: float
     usable: bool
 
@@ -107,6 +109,7 @@ def assemble(
     write_atomically(folder / INDEX, content)
     near, crossing_near = _list_near_duplicates(folder, kept, index, keys)
     mean, std = _moments(shards, len(rows) * settings.size**2)
+    masks = _mask_counts(shards)
     manifest = Manifest(
         source=settings.source.name,
         version=settings.source.version,
@@ -119,8 +122,9 @@ def assemble(
         mean=mean,
         std=std,
         counts={**_counts(index, kept, settings.source.findings), "duplicates": duplicates, "near_duplicates": near},
-        masks=_masks(shards),
-        mask_values=_mask_values(shards),
+        masks=list(masks),
+        mask_values={name: list(counts) for name, counts in masks.items()},
+        mask_counts={name: list(counts.values()) for name, counts in masks.items()},
         shards=[{"rows": len(shard.rows), "files": shard.files} for shard in shards],
         index_sha256=hashlib.sha256(content).hexdigest(),
         items=items,
@@ -135,7 +139,7 @@ def assemble(
     write_manifest(folder, manifest)
     reasons = dict(Counter(refusal.reason for refusal in refusals))
     counts = (len(rows), items, decoded, duplicates, near, crossing_near)
-    return PrepareReport(folder, *counts, reasons, settings.max_quarantine, manifest.usable)
+    return PrepareReport(folder, *counts, reasons, masks, settings.max_quarantine, manifest.usable)
 
 
 def stop_at_doubly_listed(folder: Path, settings: Settings, refusals: Sequence[Refusal]) -> None:
@@ -215,18 +219,14 @@ def _counts(index: pa.Table, films: Sequence[Film], findings: Sequence[str]) -> 
     }
 
 
-def _masks(shards: Sequence[Shard]) -> list[str]:
-    sets = {tuple(shard.masks) for shard in shards if shard.rows}
+def _mask_counts(shards: Sequence[Shard]) -> dict[str, dict[int, int]]:
+    """The pixels of each value of each mask over all films."""
+    filled = [shard for shard in shards if shard.rows]
+    sets = {tuple(shard.masks) for shard in filled}
     if len(sets) > 1:
         raise ValueError(f"a source must give each film the same masks, not {sorted(sets)}")
-    return list(sets.pop()) if sets else []
-
-
-def _mask_values(shards: Sequence[Shard]) -> dict[str, list[int]]:
-    """The values of each mask over all films; none of a mask with a shard from before these were kept."""
-    filled = [shard for shard in shards if shard.rows]
-    names = [name for name in _masks(shards) if all(name in shard.values for shard in filled)]
-    return {name: sorted({value for shard in filled for value in shard.values[name]}) for name in names}
+    counts = {name: np.sum([shard.counts[name] for shard in filled], axis=0) for name in (sets.pop() if sets else ())}
+    return {name: {int(value): int(each[value]) for value in np.flatnonzero(each)} for name, each in counts.items()}
 
 
 def _list_near_duplicates(

@@ -35,7 +35,7 @@ class Manifest:
     the sha256 of its files. `quarantined` of `items` rows and files of the source were refused; `usable` says whether
     that is within `max_quarantine`. `provenance` is what the source tells of its tables; `leaky` are
     the schemes that were published with patients in two splits. `mask_values` are all values of each of `masks`, where
-    they are known.
+    they are known, and `mask_counts` how many pixels have each of those.
     """
 
     source: str
@@ -61,6 +61,7 @@ class Manifest:
     provenance: dict[str, str] = field(default_factory=dict)
     leaky: list[str] = field(default_factory=list)
     mask_values: dict[str, list[int]] = field(default_factory=dict)
+    mask_counts: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def files(self) -> dict[str, str]:
