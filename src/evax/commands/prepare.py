@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -50,7 +49,7 @@ def prepare(cfg: DictConfig) -> None:
             progress=progress,
         )
     log.info("%s", report)
-    tell_masks(report.masks, policy)
+    tell_masks(report, policy)
     if not report.usable:
         raise ConfigError(
             f"max_quarantine={cfg.max_quarantine}: {report.quarantined} of {report.items} items were refused, "
@@ -58,10 +57,11 @@ def prepare(cfg: DictConfig) -> None:
         )
 
 
-def tell_masks(masks: Mapping[str, Mapping[int, int]], policy: MaskPolicy | None) -> None:
+def tell_masks(report: packs.PrepareReport, policy: MaskPolicy | None) -> None:
     """Say what values the masks of a pack have, on which share of their pixels, and what would stop a training."""
-    for name, pixels in masks.items():
-        log.info("mask %s: %s of the pixels", name, shares(pixels, pixels))
+    for name, pixels in report.masks.items():
+        empty = f"; {report.empty[name]} of {report.films} images show nothing" if report.empty[name] else ""
+        log.info("mask %s: %s of the pixels%s", name, shares(pixels, pixels), empty)
         if len(pixels) == 1:
             log.warning("mask %s shows no shape: %s; nothing can be learned from it", name, of_one_value(pixels))
         elif policy is not None and policy.name == name and (left := policy.unclaimed(pixels)):

@@ -47,8 +47,8 @@ class PrepareReport:
 
     `films` are in the pack, of `items` rows and files of the source; this call read `decoded` of them.
     Of two patients' films, `near_duplicates` pairs look alike, some of them in two splits of a scheme.
-    `reasons` counts the quarantined items by reason, `masks` the pixels of each value of each mask. An unusable pack
-    must end the program with an error.
+    `reasons` counts the quarantined items by reason, `masks` the pixels of each value of each mask, and `empty`
+    the masks of each that show nothing. An unusable pack must end the program with an error.
     """
 
     folder: Path
@@ -60,6 +60,7 @@ class PrepareReport:
     crossing_near_duplicates: int
     reasons: dict[str, int]
     masks: dict[str, dict[int, int]]
+    empty: dict[str, int]
     max_quarantine: float
     usable: bool
 
@@ -139,7 +140,8 @@ def assemble(
     write_manifest(folder, manifest)
     reasons = dict(Counter(refusal.reason for refusal in refusals))
     counts = (len(rows), items, decoded, duplicates, near, crossing_near)
-    return PrepareReport(folder, *counts, reasons, masks, settings.max_quarantine, manifest.usable)
+    empty = {name: sum(shard.empty[name] for shard in shards if shard.rows) for name in masks}
+    return PrepareReport(folder, *counts, reasons, masks, empty, settings.max_quarantine, manifest.usable)
 
 
 def stop_at_doubly_listed(folder: Path, settings: Settings, refusals: Sequence[Refusal]) -> None:

@@ -86,19 +86,24 @@ class MaskPolicy:
         claimed = {0, *self.background, *(value for values in self.classes.values() for value in values)}
         return {} if self.bits else {value: count for value, count in pixels.items() if value not in claimed}
 
-    def check_values(self, pack: Pack) -> None:
-        """Refuse to learn a mask that shows no shape, or that has values which nothing says the meaning of."""
+    def check_shown(self, pack: Pack) -> None:
+        """Refuse to learn a mask that has one value on all pixels."""
         pixels = pack.mask_pixels(self.name)
         if len(pixels) == 1:
             raise ValueError(
                 f"data.masks.mask={self.name}: {of_one_value(pixels)} of {pack.folder}, so there is no shape to learn; "
                 "prepare the pack again from masks that show one, or choose another mask"
             )
+
+    def check_claimed(self, pack: Pack) -> None:
+        """Refuse a mask with values that nothing says the meaning of."""
+        pixels = pack.mask_pixels(self.name)
         if left := self.unclaimed(pixels):
             words = ",".join(map(str, left))
             raise ValueError(
-                f"data.masks.classes: none has {shares(left, pixels)} of mask {self.name} in {pack.folder}; add such "
-                f"values to a class, prepare from masks without them, or say '+data.masks.background=[{words}]'"
+                f"data.masks.classes: no class has {shares(left, pixels)} of the pixels of mask {self.name} in "
+                f"{pack.folder}; add each value to a class, prepare the pack from masks without it, or call it "
+                f"background by '+data.masks.background=[{words}]'"
             )
 
     def __call__(self, stored: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:

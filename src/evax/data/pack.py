@@ -167,8 +167,9 @@ class Pack:
         """How many pixels of the mask `name` have each value, over all films."""
         if name in self.manifest.mask_counts:
             return dict(zip(self.manifest.mask_values[name], self.manifest.mask_counts[name], strict=True))
-        rows = (self._map(mask_kind(name), row) for row in range(len(self)))  # of a pack from before they were kept
-        counts = sum(np.bincount(mask.ravel(), minlength=NUM_VALUES) for mask in rows)
+        counts = np.zeros(NUM_VALUES, np.int64)
+        for row in range(len(self)):  # of a pack from before they were kept
+            counts += np.bincount(self._map(mask_kind(name), row).ravel(), minlength=NUM_VALUES)
         return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
 
     def _column(self, name: str) -> pa.ChunkedArray:

@@ -39,7 +39,8 @@ class Row:
 class Shard:
     """What is known of a shard. `total` and `total_squares` sum its pixel values exactly.
 
-    `counts` are the pixels of each value from 0 to 255 over its masks, by name.
+    `counts` are the pixels of each value from 0 to 255 over its masks, by name, and `empty` how many of these show
+    nothing.
     """
 
     key: str
@@ -47,6 +48,7 @@ class Shard:
     refusals: list[Refusal] = field(default_factory=list)
     masks: list[str] = field(default_factory=list)
     counts: dict[str, list[int]] = field(default_factory=dict)
+    empty: dict[str, int] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     total: int = 0
     total_squares: int = 0
@@ -121,6 +123,7 @@ def _append(shard: Shard, position: int, film: Decoded, files: dict[str, BinaryI
         files[mask_kind(name)].write(mask.tobytes())
         counts = np.bincount(mask.ravel(), minlength=NUM_VALUES)
         shard.counts[name] = (counts + shard.counts.get(name, 0)).tolist()
+        shard.empty[name] = shard.empty.get(name, 0) + int(not mask.any())
     digests = film.file_sha256, film.pixel_sha256, film.likeness.hex()
     shard.rows.append(Row(position, film.width, film.height, *digests))
     total, total_squares = _sums(image)

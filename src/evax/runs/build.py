@@ -93,7 +93,8 @@ def check_masks(cfg: DictConfig, data: PackDataModule, *, has_begun: bool = Fals
     if data.augment is not None:
         check_mirror(data.crop.flip, data.masks.classes)
     try:
-        data.masks.check_values(data.pack)
+        data.masks.check_shown(data.pack)
+        data.masks.check_claimed(data.pack)
     except ValueError as error:
         if not has_begun:
             raise ConfigError(str(error)) from None

@@ -56,11 +56,11 @@ class LungSource(MaskedSource):
                 mask = mask_of(path)
                 used.add(mask)
                 if mask is None:
-                    refusals.append(Refusal(name, "no_mask", "a film without its mask"))
+                    refusals.append(Refusal(name, "no_mask", "an image without its mask, a PNG file of its name"))
                 else:
                     films.append(_film(name, part, path))
             alone = [path for path in shown(masks, PNG) if path not in used]
-            refusals += [Refusal(f"{part}/{path.name} (mask)", "no_film", "a mask without its film") for path in alone]
+            refusals += [Refusal(f"{part}/{path.name} (mask)", "no_film", "a mask without its image") for path in alone]
             refusals += unnamed(masks)
         return films, refusals
 

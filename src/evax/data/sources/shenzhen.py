@@ -83,10 +83,14 @@ class ShenzhenSource(MaskedSource):
         masks = self._masks
         paths = {path.stem: path for path in images_in(images, PNG, refusals) if ABNORMAL.fullmatch(path.stem)}
         wanted = [name for name in paths if name in masks or self.unmarked == "empty"]
-        refusals += [Refusal(name, "no_mask", "a film without a mask") for name in paths if name not in wanted]
+        refusals += [
+            Refusal(name, "no_mask", "an image without a mask, a PNG file whose name begins with its own")
+            for name in paths
+            if name not in wanted
+        ]
         for name, parts in masks.items():
             if name not in paths:
-                refusals += [Refusal(path.name, "no_film", "a mask without its film") for path in parts]
+                refusals += [Refusal(path.name, "no_film", "a mask without its image") for path in parts]
         members = read_members(listed(self.raw_dir / LISTS), refusals) or _official(wanted)
         refusals += unmatched(members, paths, "missing", "an abnormal film")
         return [_film(name, members, paths[name]) for name in wanted], once(refusals)
