@@ -1,6 +1,8 @@
 """Small downloads of films with masks in their exact official forms; tests plant their faults."""
 
 import json
+import struct
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,19 @@ def save_png(path: Path, image: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)
     return path
+
+
+def png(values: np.ndarray, bit_depth: int, colour_type: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """The file of samples (H, W, C) of 1, 2, 4 or 8 bits, as they are stored; `chunks` come before the pixels."""
+    height, width, channels = values.shape
+    bits = np.unpackbits(values.astype(np.uint8)[..., None], axis=-1)[..., 8 - bit_depth :]
+    rows = np.packbits(bits.reshape(height, width * channels * bit_depth), axis=1)
+    content = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    header = struct.pack(">IIBBBBB", width, height, bit_depth, colour_type, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", content), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part)) for name, part in parts
+    )
 
 
 def cut(path: Path) -> None:

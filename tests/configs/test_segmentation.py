@@ -7,6 +7,7 @@ from evax.commands.train.start import train
 from evax.config import TRAIN_KEYS, ConfigError, check_config, instantiate
 from evax.data.prepare import prepare
 from evax.data.sources.phantom import PhantomSource
+from evax.runs.build import check_films, open_data
 from evax.runs.settings import check_protocol, is_segmenter, settled
 
 SETS = ("lung", "siim", "rsna", "shenzhen")
@@ -84,6 +85,7 @@ NO_LESION = ["data.masks.mask=lesions", "+data.masks.bits=true", "data.masks.cla
     ("words", "message"),
     [
         (["data.masks.classes.lung=[77]"], r"data\.masks\.classes\.lung=\[77\]: no film of .* it has: 0, 1, 2"),
+        (["data.masks.classes.lung=[1]"], r"^data\.masks\.classes: no class has 2 \(.* %\) of .*background=\[2\]'"),
         (NO_LESION, r"data\.masks\.mask=lesions: none of the \d+ val films .*shows lung"),
         (SIDES, r"data\.crop\.flip=0\.5: a mirror makes another side of right; set data\.crop\.flip=0"),
         (["per_device_batch=1"], r"per_device_batch=1 and batch_size=8 leave one film on a device, and the BatchNorm"),
@@ -98,6 +100,13 @@ def test_what_cannot_be_is_said_before_the_first_step(words, message, pack, tmp_
     with pytest.raises(Exception, match=message):
         train(composed("experiment=demo_segment", *small, *words), tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.csv").exists()
+
+
+def test_a_run_that_has_begun_is_told_what_it_cannot_change(pack, caplog):
+    words = ["data.masks.classes.lung=[1]", "data.fraction=1.0", "trainer.accelerator=cpu", "image_size=64"]
+    cfg = settled(composed("experiment=demo_segment", f"data.pack={pack}", *words))
+    check_films(cfg, open_data(cfg), has_begun=True)
+    assert "data.masks.classes: no class has 2 (" in caplog.text
 
 
 def test_the_narrow_experiments_build_what_they_say(pack):

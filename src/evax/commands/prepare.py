@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from evax.config import PREPARE_KEYS, ConfigError, check_config, instantiate
 from evax.data import prepare as packs
 from evax.data.manifest import QUARANTINE
+from evax.data.masks import MaskPolicy, of_one_value, shares
 from evax.data.union import UnionPack, list_near_duplicates, survey
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ def prepare(cfg: DictConfig) -> None:
         log.info("%s", survey(pack))
         log.info("%s", list_near_duplicates(pack))
         return
+    policy = instantiate(cfg.data.masks) if cfg.data.get("masks") and cfg.data.masks.classes else None
     raw_dir = {"raw_dir": Path(cfg.raw_dir)} if cfg.raw_dir is not None else {}
     folder = Path(cfg.data.pack)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -49,8 +51,24 @@ def prepare(cfg: DictConfig) -> None:
     log.info("%s", report)
     if not report.films:
         raise ConfigError(f"no image could be read; see {folder / QUARANTINE} for the reason of each file")
+    tell_masks(report, policy)
     if not report.usable:
         raise ConfigError(
             f"max_quarantine={cfg.max_quarantine}: {report.quarantined} of {report.items} items were refused, "
             f"so the pack is unusable; see {folder / QUARANTINE}, fix the files, or raise the limit"
         )
+
+
+def tell_masks(report: packs.PrepareReport, policy: MaskPolicy | None) -> None:
+    """Say what values the masks of a pack have, on which share of their pixels, and what would stop a training."""
+    for name, pixels in report.masks.items():
+        empty = f"; {report.empty[name]} of {report.films} images show nothing" if report.empty[name] else ""
+        log.info("mask %s: %s of the pixels%s", name, shares(pixels, pixels), empty)
+        if len(pixels) == 1:
+            log.warning("mask %s shows no shape: %s; nothing can be learned from it", name, of_one_value(pixels))
+        elif policy is not None and policy.name == name and (left := policy.unclaimed(pixels)):
+            log.warning(
+                "mask %s: no class has %s; training stops until data.masks.classes or data.masks.background names them",
+                name,
+                shares(left, pixels),
+            )

@@ -50,7 +50,8 @@ class PrepareReport:
     more files are sound and hold no image, such as DICOM reports: they are listed, and count neither way;
     nor do files of forms that are not read, `other_forms` by ending.
     Of two patients' films, `near_duplicates` pairs look alike, some of them in two splits of a scheme.
-    `reasons` counts the quarantined items by reason. An unusable pack must end the program with an error.
+    `reasons` counts the quarantined items by reason, `masks` the pixels of each value of each mask, and `empty`
+    the masks of each that show nothing. An unusable pack must end the program with an error.
     """
 
     folder: Path
@@ -63,6 +64,8 @@ class PrepareReport:
     no_images: int
     other_forms: dict[str, int]
     reasons: dict[str, int]
+    masks: dict[str, dict[int, int]]
+    empty: dict[str, int]
     max_quarantine: float
     usable: bool
 
@@ -119,6 +122,7 @@ def assemble(
     no_images = reasons.pop(NO_IMAGE, 0)
     forms = Counter(form_of(refusal.item) for refusal in refusals if refusal.reason == OTHER_FORM)
     items -= no_images + reasons.pop(OTHER_FORM, 0)
+    masks = _mask_counts(shards)
     manifest = Manifest(
         source=settings.source.name,
         version=settings.source.version,
@@ -131,8 +135,9 @@ def assemble(
         mean=mean,
         std=std,
         counts={**_counts(index, kept, settings.source.findings), "duplicates": duplicates, "near_duplicates": near},
-        masks=_masks(shards),
-        mask_values=_mask_values(shards),
+        masks=list(masks),
+        mask_values={name: list(counts) for name, counts in masks.items()},
+        mask_counts={name: list(counts.values()) for name, counts in masks.items()},
         shards=[{"rows": len(shard.rows), "files": shard.files} for shard in shards],
         index_sha256=hashlib.sha256(content).hexdigest(),
         items=items,
@@ -146,8 +151,9 @@ def assemble(
     )
     _remove_leftovers(folder, manifest)
     write_manifest(folder, manifest)
-    counts = (len(rows), items, decoded, duplicates, near, crossing_near, no_images, dict(forms))
-    return PrepareReport(folder, *counts, dict(reasons), settings.max_quarantine, manifest.usable)
+    empty = {name: sum(shard.empty[name] for shard in shards if shard.rows) for name in masks}
+    counts = (len(rows), items, decoded, duplicates, near, crossing_near, no_images)
+    return PrepareReport(folder, *counts, dict(reasons), masks, empty, settings.max_quarantine, manifest.usable)
 
 
 def stop_at_doubly_listed(folder: Path, settings: Settings, refusals: Sequence[Refusal]) -> None:
@@ -227,18 +233,14 @@ def _counts(index: pa.Table, films: Sequence[Film], findings: Sequence[str]) -> 
     }
 
 
-def _masks(shards: Sequence[Shard]) -> list[str]:
-    sets = {tuple(shard.masks) for shard in shards if shard.rows}
+def _mask_counts(shards: Sequence[Shard]) -> dict[str, dict[int, int]]:
+    """The pixels of each value of each mask over all films."""
+    filled = [shard for shard in shards if shard.rows]
+    sets = {tuple(shard.masks) for shard in filled}
     if len(sets) > 1:
         raise ValueError(f"a source must give each film the same masks, not {sorted(sets)}")
-    return list(sets.pop()) if sets else []
-
-
-def _mask_values(shards: Sequence[Shard]) -> dict[str, list[int]]:
-    """The values of each mask over all films; none of a mask with a shard from before these were kept."""
-    filled = [shard for shard in shards if shard.rows]
-    names = [name for name in _masks(shards) if all(name in shard.values for shard in filled)]
-    return {name: sorted({value for shard in filled for value in shard.values[name]}) for name in names}
+    counts = {name: np.sum([shard.counts[name] for shard in filled], axis=0) for name in (sets.pop() if sets else ())}
+    return {name: {int(value): int(each[value]) for value in np.flatnonzero(each)} for name, each in counts.items()}
 
 
 def _list_near_duplicates(

@@ -22,6 +22,7 @@ from jaxtyping import UInt8
 from evax.data.film import BadFilmError, Film, Pixels, Refusal
 from evax.data.framing import Fit, fit_pixels, frame_film
 from evax.data.likeness import likeness
+from evax.data.mask_files import BAD_MASK
 from evax.data.reading import time_limit
 from evax.data.sources.base import Source
 
@@ -77,11 +78,27 @@ class Decoder(FilmDecoder[Decoded]):
         """The film in the pack's frame."""
         pixels = self.source.read(film)
         file_sha256 = hashlib.sha256(film.path.read_bytes()).hexdigest() if film.path else ""
-        if any(mask.shape != pixels.image.shape for mask in pixels.masks.values()):
-            raise BadFilmError("mask_size", "a mask and its image differ in size")
+        for name, mask in pixels.masks.items():
+            check_mask(name, mask, pixels.image)
         height, width = pixels.image.shape
         fitted = fit_pixels(pixels, frame_film(width, height, self.size, self.fit))
         return Decoded(fitted, width, height, file_sha256, digest_pixels(pixels.image), likeness(fitted.image))
+
+
+def check_mask(name: str, mask: UInt8[np.ndarray, "h w"], image: UInt8[np.ndarray, "H W"]) -> None:
+    """Refuse a mask of another size than its image, and one that covers all of it."""
+    if mask.shape != image.shape:
+        raise BadFilmError(
+            "mask_size",
+            f"mask {name} is {mask.shape[1]}x{mask.shape[0]}, and its image {image.shape[1]}x{image.shape[0]}: save "
+            "both at one size",
+        )
+    if mask.min() == mask.max() > 0:
+        raise BadFilmError(
+            BAD_MASK,
+            f"mask {name} has the value {mask.max()} on all pixels, so that it shows no shape: save it as grey, 0 "
+            "background",
+        )
 
 
 def digest_pixels(image: UInt8[np.ndarray, "H W"]) -> str:

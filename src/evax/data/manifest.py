@@ -35,7 +35,7 @@ class Manifest:
     the sha256 of its files. `quarantined` of `items` rows and files of the source were refused; `usable` says whether
     that is within `max_quarantine`; `no_images` more files are sound and hold no image. `provenance` is what the source
     tells of its tables; `leaky` are the schemes that were published with patients in two splits. `mask_values` are all
-    values of each of `masks`, where they are known.
+    values of each of `masks`, where they are known, and `mask_counts` how many pixels have each of those.
     """
 
     source: str
@@ -62,6 +62,7 @@ class Manifest:
     leaky: list[str] = field(default_factory=list)
     no_images: int = 0
     mask_values: dict[str, list[int]] = field(default_factory=dict)
+    mask_counts: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def files(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Which values of a pack's masks mean which class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from evax.data.mask_values import FEW, percent
 from evax.data.pack import Pack
+from evax.data.shards import NUM_VALUES
 
 NUM_BITS = 8
-NUM_VALUES = 256
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,15 @@ class MaskPolicy:
     """The classes of one of a pack's masks, in order: `classes` names the stored values (1..255) of each.
 
     With `bits` the numbers are of bits instead (0..7), as in the phantom's `lesions`, where findings may overlap; the
-    first class that a pixel has is then its class. Other values are background. Where no `mask` is named, `usual` is
-    read, and under protocol=official the `published` one, which has a fault (`evax.runs.settings.settle_mask`).
+    first class that a pixel has is then its class, and other bits are background. Other values are background, too,
+    but training wants them named, by `background`. Where no `mask` is named, `usual` is read, and under
+    protocol=official the `published` one, which has a fault (`evax.runs.settings.settle_mask`).
     """
 
     mask: str | None
     classes: Mapping[str, Sequence[int]]
     bits: bool = False
+    background: Sequence[int] = ()
     usual: str = ""
     published: str | None = None
 
@@ -49,6 +52,12 @@ class MaskPolicy:
                 if value in seen:
                     raise ValueError(f"data.masks.classes: {value} is in {seen[value]} and in {name}; leave one out")
                 seen[value] = name
+        if self.bits and self.background:
+            raise ValueError("data.masks.background is of values, and data.masks.bits=true has none; leave it out")
+        if doubly := [value for value in self.background if value in seen]:
+            raise ValueError(
+                f"data.masks.background: {doubly[0]} is in data.masks.classes.{seen[doubly[0]]}, too; leave one out"
+            )
 
     @property
     def name(self) -> str:
@@ -72,6 +81,31 @@ class MaskPolicy:
                     f"{self.name}; it has: {', '.join(map(str, values))}"
                 )
 
+    def unclaimed(self, pixels: Mapping[int, int]) -> dict[int, int]:
+        """The values above 0, with their pixels, that are of no class and not said to be background."""
+        claimed = {0, *self.background, *(value for values in self.classes.values() for value in values)}
+        return {} if self.bits else {value: count for value, count in pixels.items() if value not in claimed}
+
+    def check_shown(self, pack: Pack) -> None:
+        """Refuse to learn a mask that has one value on all pixels."""
+        pixels = pack.mask_pixels(self.name)
+        if len(pixels) == 1:
+            raise ValueError(
+                f"data.masks.mask={self.name}: {of_one_value(pixels)} of {pack.folder}, so there is no shape to learn; "
+                "prepare the pack again from masks that show one, or choose another mask"
+            )
+
+    def check_claimed(self, pack: Pack) -> None:
+        """Refuse a mask with values that nothing says the meaning of."""
+        pixels = pack.mask_pixels(self.name)
+        if left := self.unclaimed(pixels):
+            words = ",".join(map(str, left))
+            raise ValueError(
+                f"data.masks.classes: no class has {shares(left, pixels)} of the pixels of mask {self.name} in "
+                f"{pack.folder}; add each value to a class, prepare the pack from masks without it, or call it "
+                f"background by '+data.masks.background=[{words}]'"
+            )
+
     def __call__(self, stored: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
         """Stored values to 0 for background and k + 1 for the k-th class."""
         return cv2.LUT(stored, self._table)
@@ -89,3 +123,19 @@ class MaskPolicy:
             shows = (stored & sum(1 << bit for bit in values)) > 0 if self.bits else np.isin(stored, values)
             table[shows] = number
         return table
+
+
+def of_one_value(pixels: Mapping[int, int]) -> str:
+    """That a mask has one value alone."""
+    return f"it is {next(iter(pixels))} on all pixels of all images"
+
+
+def shares(values: Iterable[int], pixels: Mapping[int, int]) -> str:
+    """Some values of a mask, with their shares of all its pixels, the most frequent first."""
+    total = sum(pixels.values())
+    ordered = sorted(values, key=lambda value: -pixels[value])
+    told = [f"{value} ({percent(pixels[value] / total)})" for value in ordered[:FEW]]
+    others = ordered[FEW:]
+    if others:
+        told.append(f"{len(others)} others ({percent(sum(pixels[value] for value in others) / total)})")
+    return ", ".join(told)

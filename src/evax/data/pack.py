@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Int, Int8, Int32, UInt8, UInt64
 from evax.data.film import Box
 from evax.data.index import ORIGIN, key_column, label_column, map_index, split_column, to_numpy
 from evax.data.manifest import INDEX, QUARANTINE, Manifest, PackError, prepare_again, read_manifest
-from evax.data.shards import PIXELS, mask_kind, npy_header, shard_file
+from evax.data.shards import NUM_VALUES, PIXELS, mask_kind, npy_header, shard_file
 
 
 class Pack:
@@ -162,6 +162,15 @@ class Pack:
             known = ", ".join(self.manifest.masks) or "none"
             raise ValueError(f"mask={name} is unknown to the pack at {self.folder}; it has: {known}")
         return np.array(self._map(mask_kind(name), row))
+
+    def mask_pixels(self, name: str) -> dict[int, int]:
+        """How many pixels of the mask `name` have each value, over all films."""
+        if name in self.manifest.mask_counts:
+            return dict(zip(self.manifest.mask_values[name], self.manifest.mask_counts[name], strict=True))
+        counts = np.zeros(NUM_VALUES, np.int64)
+        for row in range(len(self)):  # of a pack from before they were kept
+            counts += np.bincount(self._map(mask_kind(name), row).ravel(), minlength=NUM_VALUES)
+        return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
 
     def _column(self, name: str) -> pa.ChunkedArray:
         return self._table[name]

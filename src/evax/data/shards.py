@@ -18,9 +18,9 @@ from jaxtyping import UInt8
 from evax.data.atomic import replacing, sha256_of, write_atomically
 from evax.data.decoding import Decoded
 from evax.data.film import Refusal
-from evax.data.mask_reading import values_of
 
 PIXELS = "pixels"
+NUM_VALUES = 256
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,16 @@ class Row:
 class Shard:
     """What is known of a shard. `total` and `total_squares` sum its pixel values exactly.
 
-    `values` are those of its masks, by name, ascending.
+    `counts` are the pixels of each value from 0 to 255 over its masks, by name, and `empty` how many of these show
+    nothing.
     """
 
     key: str
     rows: list[Row] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     masks: list[str] = field(default_factory=list)
-    values: dict[str, list[int]] = field(default_factory=dict)
+    counts: dict[str, list[int]] = field(default_factory=dict)
+    empty: dict[str, int] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     total: int = 0
     total_squares: int = 0
@@ -83,6 +85,8 @@ def read_finished(folder: Path, number: int, key: str) -> Shard | None:
         return None
     if saved.get("key") != key or not all((folder / name).exists() for name in saved["files"]):
         return None
+    if saved.pop("values", None):  # of masks, from before their pixels were counted
+        return None
     saved["rows"] = [Row(**row) for row in saved["rows"]]
     saved["refusals"] = [Refusal(*refusal) for refusal in saved["refusals"]]
     return Shard(**saved)
@@ -117,7 +121,9 @@ def _append(shard: Shard, position: int, film: Decoded, files: dict[str, BinaryI
     files[PIXELS].write(image.tobytes())
     for name, mask in masks.items():
         files[mask_kind(name)].write(mask.tobytes())
-        shard.values[name] = sorted(values_of(mask).union(shard.values.get(name, ())))
+        counts = np.bincount(mask.ravel(), minlength=NUM_VALUES)
+        shard.counts[name] = (counts + shard.counts.get(name, 0)).tolist()
+        shard.empty[name] = shard.empty.get(name, 0) + int(not mask.any())
     digests = film.file_sha256, film.pixel_sha256, film.likeness.hex()
     shard.rows.append(Row(position, film.width, film.height, *digests))
     total, total_squares = _sums(image)
@@ -126,8 +132,8 @@ def _append(shard: Shard, position: int, film: Decoded, files: dict[str, BinaryI
 
 
 def _sums(image: UInt8[np.ndarray, "S S"]) -> tuple[int, int]:
-    counts = np.bincount(image.ravel(), minlength=256)
-    values = np.arange(256)
+    counts = np.bincount(image.ravel(), minlength=NUM_VALUES)
+    values = np.arange(NUM_VALUES)
     return int(counts @ values), int(counts @ values**2)
 
 

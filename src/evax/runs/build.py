@@ -31,6 +31,8 @@ from evax.runs.launch import launched
 from evax.runs.settings import is_segmenter, is_supervised
 from evax.tasks.base import Task
 
+log = logging.getLogger(__name__)
+
 
 def open_data(cfg: DictConfig) -> PackDataModule:
     """The films; where a pack is missing, one message that also names missing weights, and what runs without both."""
@@ -41,8 +43,11 @@ def open_data(cfg: DictConfig) -> PackDataModule:
     return data
 
 
-def check_films(cfg: DictConfig, data: PackDataModule) -> None:
-    """Refuse leaking films under protocol=clean, a batch without films, and a fine-tuning that nothing could score."""
+def check_films(cfg: DictConfig, data: PackDataModule, *, has_begun: bool = False) -> None:
+    """Refuse leaking films under protocol=clean, a batch without films, and a fine-tuning that nothing could score.
+
+    What a run that `has_begun` cannot change any more, the meaning of its masks, is said.
+    """
     if cfg.protocol == "clean":
         check_passed(data.gate, data.split)
     if data.steps_per_epoch < 1:
@@ -59,7 +64,7 @@ def check_films(cfg: DictConfig, data: PackDataModule) -> None:
             "chosen; lower it"
         )
     if is_segmenter(cfg):
-        check_masks(cfg, data)
+        check_masks(cfg, data, has_begun=has_begun)
     else:
         check_labels(cfg, data)
 
@@ -78,8 +83,8 @@ def check_labels(cfg: DictConfig, data: PackDataModule) -> None:
             )
 
 
-def check_masks(cfg: DictConfig, data: PackDataModule) -> None:
-    """Refuse masks without a pixel of any class, and a batch that the decoder could not be trained on."""
+def check_masks(cfg: DictConfig, data: PackDataModule, *, has_begun: bool = False) -> None:
+    """Refuse masks without a pixel of any class, or with values of none, and a batch too small for the decoder."""
     if data.masks is None:
         raise ConfigError(
             "data.masks=null: segmentation learns from masks; choose lung, siim, rsna, shenzhen or masks by data=, or "
@@ -87,6 +92,13 @@ def check_masks(cfg: DictConfig, data: PackDataModule) -> None:
         )
     if data.augment is not None:
         check_mirror(data.crop.flip, data.masks.classes)
+    try:
+        data.masks.check_shown(data.pack)
+        data.masks.check_claimed(data.pack)
+    except ValueError as error:
+        if not has_begun:
+            raise ConfigError(str(error)) from None
+        log.warning("%s", error)
     devices = cfg.trainer.get("devices")
     world_size = devices * cfg.trainer.get("num_nodes", 1) if isinstance(devices, int) and devices > 0 else 1
     is_alone = data.batch_size // world_size // data.accumulation(world_size) == 1

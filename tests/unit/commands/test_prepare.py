@@ -1,8 +1,10 @@
 import logging
+import re
 
 import pytest
 from composing import composed
 from covidx_tree import good_covidx4
+from mask_trees import disc, lung_tree, masks_tree, save_png
 
 from evax.commands.prepare import prepare
 from evax.config import ConfigError
@@ -56,3 +58,26 @@ def test_films_of_covidx_keep_the_middle(tmp_path):
     good_covidx4(tmp_path / "raw").write()
     pack = prepared("covidx4", tmp_path)
     assert (len(pack), pack.manifest.fit, pack.schemes) == (10, "crop", ("official", "published"))
+
+
+def test_values_of_masks_are_said_with_their_shares(tmp_path, caplog):
+    masks_tree(tmp_path / "raw")
+    for number in range(10):
+        save_png(tmp_path / f"raw/lesions/film {number}.png", disc(80, 100, 0))
+    with caplog.at_level(logging.INFO):
+        prepared("masks", tmp_path, "data.masks.mask=lungs", "+data.masks.classes.lung=[1]")
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("mask ")]
+    assert said[0] == "mask lesions: 0 (100.0 %) of the pixels; 10 of 10 images show nothing"
+    assert said[1] == "mask lesions shows no shape: it is 0 on all pixels of all images; nothing can be learned from it"
+    assert re.fullmatch(r"mask lungs: 0 \(\d+\.\d %\), 1 \(\d+\.\d %\), 2 \(\d+\.\d %\) of the pixels", said[2])
+    assert re.fullmatch(
+        r"mask lungs: no class has 2 \(.* %\); training stops until data\.masks\.classes or .*", said[3]
+    )
+    assert len(said) == 4
+
+
+def test_masks_whose_values_are_known_are_not_warned_of(tmp_path, caplog):
+    lung_tree(tmp_path / "raw")
+    with caplog.at_level(logging.WARNING):
+        prepared("lung", tmp_path)
+    assert "mask" not in caplog.text

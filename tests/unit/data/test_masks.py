@@ -1,3 +1,7 @@
+import json
+import shutil
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +10,7 @@ from torch.utils.data import default_collate
 
 from evax.data.labels import LabelPolicy
 from evax.data.masks import MaskPolicy
+from evax.data.pack import Pack
 from evax.data.paired import Photometric
 from evax.data.transforms import Crop
 
@@ -38,6 +43,11 @@ def test_bits_become_classes_and_the_first_wins():
         ({"classes": {"lung": [0]}}, r"data\.masks\.classes\.lung=0 must be from 1 to 255: .* 0 is background"),
         ({"classes": {"mass": [8]}, "bits": True}, r"data\.masks\.classes\.mass=8 must be from 0 to 7: those are bits"),
         ({"classes": {"a": [1], "b": [2, 1]}}, r"data\.masks\.classes: 1 is in a and in b; leave one out"),
+        (
+            {"classes": {"a": [1]}, "background": [3, 1]},
+            r"data\.masks\.background: 1 is in data\.masks\.classes\.a, too",
+        ),
+        ({"classes": {"a": [1]}, "bits": True, "background": [3]}, r"data\.masks\.background is of values, and"),
     ],
 )
 def test_classes_that_cannot_be_meant_are_refused(settings, message):
@@ -76,6 +86,66 @@ def test_settings_that_masks_rule_out_are_refused(pack_folder, settings, message
 )
 def test_films_of_sides_are_read_where_nothing_is_mirrored(pack_folder, settings):
     assert segmented(pack_folder, **settings).classes in (("left", "right"), ("lung",))
+
+
+def repacked(pack_folder, tmp_path, change):
+    """A pack with the lungs of another, changed, as it was before their pixels were counted."""
+    folder = tmp_path / "pack"
+    shutil.copytree(pack_folder, folder)
+    for path in folder.glob("masks-lungs-*.npy"):
+        np.save(path, change(np.load(path)))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["mask_counts"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return Pack(folder)
+
+
+def test_pixels_of_each_value_are_known_of_packs_from_before_they_were_counted(pack_folder, tmp_path):
+    pack = Pack(pack_folder)
+    masks = np.concatenate([np.load(path) for path in sorted(pack_folder.glob("masks-lungs-*.npy"))])
+    counts = {value: int((masks == value).sum()) for value in (0, 1, 2)}
+    assert pack.mask_pixels("lungs") == counts
+    assert repacked(pack_folder, tmp_path, lambda masks: masks).mask_pixels("lungs") == counts
+
+
+@pytest.mark.parametrize(
+    ("change", "policy", "said"),
+    [
+        (
+            np.asarray,
+            MaskPolicy("lungs", {"lung": [1]}),
+            r"no class has 2 \(\d+\.\d %\) of the pixels of mask lungs in ",
+        ),
+        (np.asarray, MaskPolicy("lungs", {"right": [1], "left": [2]}), None),
+        (np.asarray, MaskPolicy("lungs", {"lung": [2]}, background=[1]), None),
+        (np.asarray, MaskPolicy("lesions", {"mass": [3]}, bits=True), None),
+        (
+            lambda masks: masks * 100,
+            MaskPolicy("lungs", {"lung": [100]}),
+            r"has 200 .*'\+data\.masks\.background=\[200\]'",
+        ),
+        (
+            lambda masks: np.where(masks > 0, 255 - np.arange(masks.shape[2]) % 20, 0).astype(np.uint8),
+            MaskPolicy("lungs", {"lung": [255]}),
+            r"no class has (\d+ \(.* %\), ){6}13 others \(",
+        ),
+    ],
+)
+def test_values_of_no_class_are_named_with_their_share(change, policy, said, pack_folder, tmp_path):
+    pack = repacked(pack_folder, tmp_path, change)
+    with pytest.raises(ValueError, match=said) if said else nullcontext() as caught:
+        policy.check_claimed(pack)
+    assert not said or "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_mask_of_one_value_is_nothing_to_learn(value, pack_folder, tmp_path):
+    pack = repacked(pack_folder, tmp_path, lambda masks: masks * 0 + np.uint8(value))
+    with pytest.raises(
+        ValueError, match=rf"mask=lungs: it is {value} on all pixels of all images of .*; prepare the pack"
+    ):
+        LUNG.check_shown(pack)
+    LUNG.check_shown(Pack(pack_folder))
 
 
 def test_a_class_that_no_film_shows_may_be_scored(pack_folder):

@@ -123,6 +123,8 @@ def films_with_masks(
             f"data.masks: its classes are {theirs}, and weights={cfg.weights} segments {', '.join(segmenter.classes)}; "
             "say by data.masks.mask and data.masks.classes which values mean those"
         )
+    if data.masks is not None:
+        data.masks.check_claimed(data.pack)
     return data
 
 

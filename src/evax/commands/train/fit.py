@@ -61,7 +61,7 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     checkpoint = newest_valid(run_dir / CHECKPOINTS)
     seed_everything(cfg.seed, workers=False, verbose=False)
     data = open_data(cfg)
-    check_films(cfg, data)
+    check_films(cfg, data, has_begun=checkpoint is not None)
     check_then(cfg, data)
     check_weights(cfg, data)
     task = build_task(cfg, data, has_checkpoint=checkpoint is not None)

@@ -10,8 +10,9 @@ from jaxtyping import UInt8
 
 from evax.data.film import BadFilmError, Film, Refusal
 from evax.data.manifest import IDENTITY
-from evax.data.mask_reading import binary, read_mask
-from evax.data.sources.masked import OF_NIH, MaskedSource, draw_split, shown
+from evax.data.mask_reading import READING, read_mask
+from evax.data.mask_values import binary
+from evax.data.sources.masked import OF_NIH, PNG, MaskedSource, draw_split, images_in, png_of, shown, unnamed
 from evax.data.sources.tables import digest_of
 
 DOWNLOAD = "https://doi.org/10.5281/zenodo.7191406"
@@ -50,16 +51,17 @@ class LungSource(MaskedSource):
         refusals: list[Refusal] = []
         for part, images, masks in self._folders():
             used = set()
-            for path in shown(images, (".png", ".jpg", ".jpeg")):
+            for path in images_in(images, (".png", ".jpg", ".jpeg"), refusals):
                 name = f"{part}/{path.name}"
                 mask = mask_of(path)
                 used.add(mask)
                 if mask is None:
-                    refusals.append(Refusal(name, "no_mask", "a film without its mask"))
+                    refusals.append(Refusal(name, "no_mask", "an image without its mask, a PNG file of its name"))
                 else:
                     films.append(_film(name, part, path))
-            alone = [path for path in shown(masks, (".png",)) if path not in used]
-            refusals += [Refusal(f"{part}/{path.name} (mask)", "no_film", "a mask without its film") for path in alone]
+            alone = [path for path in shown(masks, PNG) if path not in used]
+            refusals += [Refusal(f"{part}/{path.name} (mask)", "no_film", "a mask without its image") for path in alone]
+            refusals += unnamed(masks)
         return films, refusals
 
     def masks_of(self, film: Film, height: int, width: int) -> Mapping[str, UInt8[np.ndarray, "H W"]]:
@@ -68,14 +70,15 @@ class LungSource(MaskedSource):
         path = mask_of(film.path)
         if path is None:
             raise BadFilmError("no_mask")
-        mask = binary(read_mask(path))
+        mask = binary(read_mask(path), path)
         if not mask.any():
             raise BadFilmError("empty_mask", "no lung")
         return {LUNG: mask}
 
     def fingerprint(self) -> str:
-        """The sha256 of all masks."""
-        return digest_of(self.raw_dir, [path for *_, masks in self._folders() for path in shown(masks, (".png",))])
+        """The sha256 of all masks, and how they are read."""
+        masks = [path for *_, folder in self._folders() for path in shown(folder, PNG)]
+        return digest_of(self.raw_dir, masks, f"reading {READING}")
 
     def _folders(self) -> Iterator[tuple[str, Path, Path]]:
         """The folders of films and of masks of Train and Test."""
@@ -95,8 +98,8 @@ class LungSource(MaskedSource):
 def mask_of(film: Path) -> Path | None:
     """The mask of a film: in the folder of masks beside the film's own, with its name."""
     masks = _one(film.parent.parent, MASKS)
-    paths = [masks / f"{film.stem}{end}.png" for end in ENDS] if masks else []
-    return next((path for path in paths if path.is_file()), None)
+    paths = [png_of(masks, f"{film.stem}{end}") for end in ENDS] if masks else []
+    return next((path for path in paths if path is not None), None)
 
 
 def _one(folder: Path, names: tuple[str, ...]) -> Path | None:

@@ -2,18 +2,35 @@
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import UInt8
 
+from evax.data.files import IMAGE_SUFFIXES, has_suffix
 from evax.data.film import BadFilmError, Film, Refusal
-from evax.data.mask_reading import read_mask, values_of
-from evax.data.sources.masked import MaskedSource, draw_split, listed, read_members, shown, told_of, unmatched
+from evax.data.mask_files import BAD_MASK
+from evax.data.mask_reading import Colour, read_painted
+from evax.data.mask_values import class_values
+from evax.data.sources.masked import (
+    PNG,
+    MaskedSource,
+    by_stem,
+    draw_split,
+    images_in,
+    listed,
+    png_of,
+    read_members,
+    shown,
+    told_of,
+    unmatched,
+    unnamed,
+)
 from evax.data.sources.tables import digest_of, once
 
 logger = logging.getLogger(__name__)
@@ -21,10 +38,19 @@ logger = logging.getLogger(__name__)
 Splits = Literal["lists", "drawn"]
 
 IMAGES = "images"
-FILMS = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
-MOST_VALUES = 32  # of a mask; more are the greys of a soft border
 VAL_SHARE, TEST_SHARE = 0.1, 0.2  # of the patients, where no list tells
 SALT = "evax/masks"
+
+
+class Look(NamedTuple):
+    """What the masks of a folder have in common.
+
+    Whether each that can be read is of 0 and 1, or of 0 and 255; and where values stand for colours, the colour of each
+    and the name of the file that has it first.
+    """
+
+    is_of_one_thing: bool
+    colours: Mapping[int, tuple[Colour, str]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +67,7 @@ class MaskFolderSource(MaskedSource):
     """
 
     name: ClassVar[str] = "masks"
-    version: ClassVar[str] = "2"  # 1: every 255 was 1
+    version: ClassVar[str] = "3"  # 1: every 255 was 1; 2: as `evax.data.mask_reading.READING` 1
     share: ClassVar[Literal["public", "credentialed"]] = "credentialed"
     redraw: ClassVar[str] = "source.splits=drawn"
     findings: ClassVar[tuple[str, ...]] = ()
@@ -80,27 +106,28 @@ class MaskFolderSource(MaskedSource):
         members = read_members(self._lists, refusals)
         films = []
         folders = self._folders
-        paths = shown(self.raw_dir / IMAGES, FILMS)
+        files = {folder: by_stem(shown(self.raw_dir / folder)) for folder in folders}
+        paths = images_in(self.raw_dir / IMAGES, IMAGE_SUFFIXES, refusals)
         for path in paths:
-            missing = [folder for folder in folders if not self._mask(folder, path).is_file()]
-            if missing:
-                refusals.append(Refusal(path.name, "no_mask", f"a film without its mask in {', '.join(missing)}"))
+            faults = [fault for folder in folders if (fault := _fault(folder, files[folder].get(path.stem, [])))]
+            if faults:
+                refusals.append(Refusal(path.name, "no_mask", "; ".join(faults)))
             else:
                 films.append(self._film(path, members))
         self._check_patients(paths)
-        _ = self._of_one_thing  # known before processes share the reading
-        refusals += self._alone(folders, paths)
-        names = {name for path in paths for name in (path.name, path.stem)}
+        _ = self._looks  # known before processes share the reading
+        refusals += self._alone(files)
+        names = {name for path in shown(self.raw_dir / IMAGES) for name in (path.name, path.stem)}
         return films, once([*refusals, *unmatched(members, names, "missing", "a film")])
 
     def masks_of(self, film: Film, height: int, width: int) -> Mapping[str, UInt8[np.ndarray, "H W"]]:
         """The masks of all folders; one without anything on it is no fault."""
         assert film.path is not None
-        return {folder: self._read(folder, self._mask(folder, film.path)) for folder in self._folders}
+        return {folder: self._read(folder, film.path.stem) for folder in self._folders}
 
     def fingerprint(self) -> str:
         """The sha256 of the lists and masks, and the settings."""
-        masks = [path for folder in self._folders for path in shown(self.raw_dir / folder, FILMS)]
+        masks = [path for folder in self._folders for path in shown(self.raw_dir / folder, PNG)]
         settings = f"{self.masks} {self.patient} {self.splits} {self.val_share}"
         return digest_of(self.raw_dir, [*self._lists.values(), *masks], settings)
 
@@ -110,29 +137,40 @@ class MaskFolderSource(MaskedSource):
         return listed(self.raw_dir) if self.splits == "lists" else {}
 
     @cached_property
-    def _of_one_thing(self) -> frozenset[str]:
-        """The folders in which every mask that can be read is of 0 and 1, or of 0 and 255."""
-        return frozenset(folder for folder in self._folders if self._is_of_one_thing(folder))
+    def _looks(self) -> dict[str, Look]:
+        """What the masks of each folder have in common."""
+        return {folder: self._look(folder) for folder in self._folders}
 
-    def _is_of_one_thing(self, folder: str) -> bool:
-        paths = shown(self.raw_dir / folder, (".png",))
+    def _look(self, folder: str) -> Look:
+        paths = shown(self.raw_dir / folder, PNG)
         logger.info("masks: looking at the values of %d in %s", len(paths), folder)
+        is_of_one_thing, colours = True, dict[int, tuple[Colour, str]]()
         for path in paths:
             try:
-                values = class_values(read_mask(path), path)
+                mask = read_painted(path)
+                values = class_values(mask.values, path)
             except BadFilmError:
-                continue  # named where its film is read
-            if not (values <= {0, 1} or values <= {0, 255}):
-                return False
-        return True
+                continue  # named where its image is read
+            is_of_one_thing &= values <= {0, 1} or values <= {0, 255}
+            for value, colour in mask.colours.items():
+                colours.setdefault(value, (colour, path.name))
+        return Look(is_of_one_thing, colours)
 
-    def _read(self, folder: str, path: Path) -> UInt8[np.ndarray, "H W"]:
-        mask = read_mask(path)
-        class_values(mask, path)
-        return (mask > 0).astype(np.uint8) if folder in self._of_one_thing else mask
-
-    def _mask(self, folder: str, film: Path) -> Path:
-        return self.raw_dir / folder / f"{film.stem}.png"
+    def _read(self, folder: str, stem: str) -> UInt8[np.ndarray, "H W"]:
+        path = png_of(self.raw_dir / folder, stem)
+        if path is None:
+            raise BadFilmError("no_mask", folder)
+        mask, look = read_painted(path), self._looks[folder]
+        class_values(mask.values, path)
+        for value, colour in mask.colours.items():
+            first, other = look.colours.get(value, (colour, path.name))
+            if colour != first:
+                raise BadFilmError(
+                    BAD_MASK,
+                    f"{folder}/{path.name} has another colour for {value} than {other}, so they may be two classes: "
+                    "save all with one palette, or as grey with one value a class",
+                )
+        return (mask.values > 0).astype(np.uint8) if look.is_of_one_thing else mask.values
 
     @cached_property
     def _folders(self) -> tuple[str, ...]:
@@ -142,21 +180,34 @@ class MaskFolderSource(MaskedSource):
                 f"raw_dir={self.raw_dir} lacks {IMAGES}/: films are wanted there, and PNG masks of the same names in "
                 "folders beside it, such as lungs/"
             )
-        folders = [path for path in self.raw_dir.iterdir() if path.is_dir() and path.name != IMAGES]
-        names = tuple(sorted(path.name for path in folders if any(path.glob("*.png"))))
+        found = [path for path in sorted(self.raw_dir.iterdir()) if path.is_dir()]
+        folders = [path for path in found if path.name != IMAGES and not path.name.startswith(".")]
+        names = tuple(path.name for path in folders if shown(path, PNG))
+        others = [f"{path.name}/ ({_endings(path)})" for path in folders if path.name not in names and shown(path)]
         if self.masks is None and not names:
-            raise FileNotFoundError(f"raw_dir={self.raw_dir} has no folder of PNG masks beside {IMAGES}/")
+            there = f", only {', '.join(others)}: save masks as PNG" if others else ""
+            raise FileNotFoundError(f"raw_dir={self.raw_dir} has no folder of PNG masks beside {IMAGES}/{there}")
+        if self.masks is None and others:
+            logger.warning("masks: left out, as no PNG is in them: %s", ", ".join(others))
         absent = [name for name in self.masks or () if name not in names]
         if absent:
             raise FileNotFoundError(f"source.masks: {self.raw_dir} has no masks {', '.join(absent)}/; it has: {names}")
         return names if self.masks is None else tuple(self.masks)
 
-    def _alone(self, folders: Iterable[str], films: Iterable[Path]) -> list[Refusal]:
-        """Masks that have no film."""
-        stems = {path.stem for path in films}
-        masks = ((folder, path) for folder in folders for path in shown(self.raw_dir / folder, FILMS))
-        alone = [(folder, path) for folder, path in masks if path.stem not in stems]
-        return [Refusal(f"{folder}/{path.name}", "no_film", "a mask without its film") for folder, path in alone]
+    def _alone(self, files: Mapping[str, Mapping[str, Sequence[Path]]]) -> list[Refusal]:
+        """Files in folders of masks, by folder and name, that have no image."""
+        there = by_stem(shown(self.raw_dir / IMAGES))
+        refusals = []
+        for folder, masks in files.items():
+            refusals += unnamed(self.raw_dir / folder)
+            for path in (path for paths in masks.values() for path in paths if has_suffix(path)):
+                images = there.get(path.stem, [])
+                if not images:
+                    refusals.append(Refusal(f"{folder}/{path.name}", "no_film", "a mask without its image"))
+                elif not any(map(has_suffix, images)):
+                    why = f"{images[0].name} is no PNG, JPEG or DICOM by its name: save it as PNG"
+                    refusals.append(Refusal(f"{folder}/{path.name}", "no_film", why))
+        return refusals
 
     def _film(self, path: Path, members: Mapping[str, str]) -> Film:
         patient = self._told(path) or path.name
@@ -196,11 +247,19 @@ def _groups(expression: str) -> int:
         return 0
 
 
-def class_values(mask: UInt8[np.ndarray, "H W"], path: Path) -> set[int]:
-    """The values of a mask; BadFilmError for more than classes can be."""
-    values = values_of(mask)
-    if len(values) > MOST_VALUES:
-        raise BadFilmError(
-            "bad_mask", f"{path.name} has {len(values)} values, as of a soft border: one a class is wanted"
-        )
-    return values
+def _fault(folder: str, files: Sequence[Path]) -> str:
+    """Why the files of one name in a folder of masks are not one mask; "" where they are."""
+    pngs = [path for path in files if path.suffix.lower() in PNG]
+    if len(pngs) == 1:
+        return ""
+    if pngs:
+        return f"{folder} has {' and '.join(path.name for path in pngs)}: keep one"
+    if files:
+        return f"{folder}/{files[0].name} is no PNG file by its name: save the mask as PNG"
+    return f"an image without its mask in {folder}"
+
+
+def _endings(folder: Path) -> str:
+    """How many files of a folder have which ending."""
+    counts = Counter(path.suffix.lower() or "no ending" for path in shown(folder))
+    return ", ".join(f"{count} {ending}" for ending, count in counts.items())

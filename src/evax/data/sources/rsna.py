@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from evax.data.atomic import sha256_of
-from evax.data.film import Box, Film, Refusal
+from evax.data.files import IMAGE_SUFFIXES
+from evax.data.film import BadFilmError, Box, Film, Refusal
 from evax.data.sources.dicom_header import read_about
 from evax.data.sources.masked import (
     LISTS,
@@ -20,12 +21,13 @@ from evax.data.sources.masked import (
     MaskedSource,
     check_chosen,
     draw_split,
+    images_in,
     listed,
     read_members,
     told_of,
     unmatched,
 )
-from evax.data.sources.rsna_boxes import DOWNLOAD, FINDING, read_boxes
+from evax.data.sources.rsna_boxes import DOWNLOAD, FINDING, SIDE, read_boxes
 from evax.data.sources.tables import digest_of, once, with_files
 
 logger = logging.getLogger(__name__)
@@ -45,10 +47,10 @@ class RsnaSource(MaskedSource):
     """Films with the mask `pneumonia` of all their boxes, filled, and `pneumonia_last` of the last box alone.
 
     The last box alone, with one more row and column, is what EVA-X's code draws. `raw_dir` holds the table of labels,
-    the folder of DICOM films, and with `identity="nih"` the mapping of RSNA, by which patients are those of
-    ChestX-ray14; with "film" each film is a patient of its own. `chosen` takes films with a box, or all. Scheme
-    "official" is lists/train.txt and lists/test.txt, EVA-X's lists, where they are given: 71 % of those test films
-    share a patient with train. Scheme "clean" is drawn by patient.
+    the folder of films, DICOM as published or PNG, and with `identity="nih"` the mapping of RSNA, by which patients are
+    those of ChestX-ray14; with "film" each film is a patient of its own. `chosen` takes films with a box, or all.
+    Scheme "official" is lists/train.txt and lists/test.txt, EVA-X's lists, where they are given: 71 % of those test
+    films share a patient with train. Scheme "clean" is drawn by patient.
     """
 
     name: ClassVar[str] = "rsna"
@@ -79,8 +81,8 @@ class RsnaSource(MaskedSource):
         self._check_layout()
         refusals: list[Refusal] = []
         rows = read_boxes(self.raw_dir / TABLE, refusals)
-        paths = {path.stem: path for path in sorted((self.raw_dir / IMAGES).glob("*.dcm"))}
         bad = {refusal.item for refusal in refusals}
+        paths = {path.stem: path for path in images_in(self.raw_dir / IMAGES, IMAGE_SUFFIXES, refusals)}
         wanted = {name: boxes for name, boxes in rows.items() if boxes or self.chosen == "all"}
         patients, members = self._patients(), read_members(listed(self.raw_dir / LISTS), refusals)
         films = {name: self._film(name, boxes, patients, members) for name, boxes in wanted.items()}
@@ -96,6 +98,8 @@ class RsnaSource(MaskedSource):
 
     def masks_of(self, film: Film, height: int, width: int) -> Mapping[str, UInt8[np.ndarray, "H W"]]:
         """All boxes, filled up to their end, and the last one with the pixels of its end."""
+        if height != width:
+            raise BadFilmError("mask_size", f"an image of {width}x{height}, and boxes of {SIDE}x{SIDE}")
         union = np.zeros((height, width), np.uint8)
         edges = [_edges(box, height, width) for box in film.boxes]
         for left, top, right, bottom in edges:

@@ -12,16 +12,20 @@ from jaxtyping import UInt8
 
 from evax.data.film import BadFilmError, Film, Refusal
 from evax.data.keyed_random import Stream, keyed_generator
-from evax.data.mask_reading import binary, read_mask
+from evax.data.mask_reading import READING, read_mask
+from evax.data.mask_values import binary
 from evax.data.sources.masked import (
     LISTS,
+    PNG,
     MaskedSource,
     draw_split,
+    images_in,
     listed,
     read_members,
     shown,
     told_of,
     unmatched,
+    unnamed,
 )
 from evax.data.sources.tables import digest_of, once
 
@@ -74,15 +78,19 @@ class ShenzhenSource(MaskedSource):
 
     def films(self) -> tuple[list[Film], list[Refusal]]:
         """The abnormal films by name, and the films and masks that are alone."""
-        images, _ = self._folders
-        refusals: list[Refusal] = []
+        images, marked = self._folders
+        refusals: list[Refusal] = unnamed(marked)
         masks = self._masks
-        paths = {path.stem: path for path in shown(images, (".png",)) if ABNORMAL.fullmatch(path.stem)}
+        paths = {path.stem: path for path in images_in(images, PNG, refusals) if ABNORMAL.fullmatch(path.stem)}
         wanted = [name for name in paths if name in masks or self.unmarked == "empty"]
-        refusals += [Refusal(name, "no_mask", "a film without a mask") for name in paths if name not in wanted]
+        refusals += [
+            Refusal(name, "no_mask", "an image without a mask, a PNG file whose name begins with its own")
+            for name in paths
+            if name not in wanted
+        ]
         for name, parts in masks.items():
             if name not in paths:
-                refusals += [Refusal(path.name, "no_film", "a mask without its film") for path in parts]
+                refusals += [Refusal(path.name, "no_film", "a mask without its image") for path in parts]
         members = read_members(listed(self.raw_dir / LISTS), refusals) or _official(wanted)
         refusals += unmatched(members, paths, "missing", "an abnormal film")
         return [_film(name, members, paths[name]) for name in wanted], once(refusals)
@@ -92,7 +100,7 @@ class ShenzhenSource(MaskedSource):
         union = np.zeros((height, width), np.uint8)
         paths = self._masks.get(film.image_id, [])
         for path in paths:
-            mask = binary(read_mask(path))
+            mask = binary(read_mask(path), path)
             if mask.shape != union.shape:
                 raise BadFilmError("mask_size", f"{path.name} and its film differ in size")
             union |= mask
@@ -101,15 +109,16 @@ class ShenzhenSource(MaskedSource):
         return {MASK: union}
 
     def fingerprint(self) -> str:
-        """The sha256 of the masks and lists, and the setting."""
+        """The sha256 of the masks and lists, the setting, and how masks are read."""
         masks = [path for parts in self._masks.values() for path in parts]
-        return digest_of(self.raw_dir, [*listed(self.raw_dir / LISTS).values(), *masks], self.unmarked)
+        files = [*listed(self.raw_dir / LISTS).values(), *masks]
+        return digest_of(self.raw_dir, files, f"{self.unmarked} reading {READING}")
 
     @cached_property
     def _masks(self) -> dict[str, list[Path]]:
         """The masks of each film by the beginning of their names; only those of abnormal films are lesions."""
         masks: dict[str, list[Path]] = {}
-        for path in shown(self._folders[1], (".png",)):
+        for path in shown(self._folders[1], PNG):
             masks.setdefault(path.name[:ID_LENGTH], []).append(path)
         return masks
 
@@ -117,7 +126,7 @@ class ShenzhenSource(MaskedSource):
     def _folders(self) -> tuple[Path, Path]:
         """The folders of the films and of the masks."""
         found = [
-            next((self.raw_dir / name for name in names if any((self.raw_dir / name).glob("*.png"))), None)
+            next((folder for name in names if (folder := self.raw_dir / name).is_dir() and shown(folder, PNG)), None)
             for names in (IMAGES, MASKS)
         ]
         images, masks = found

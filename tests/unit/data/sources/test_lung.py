@@ -3,7 +3,8 @@ import csv
 import numpy as np
 import pytest
 from cxr14_tree import grey
-from mask_trees import cut, disc, lung_tree, save_png
+from mask_trees import cut, disc, lung_tree, png, save_png
+from PIL import Image
 
 from evax.data.pack import Pack
 from evax.data.prepare import prepare
@@ -100,3 +101,29 @@ def test_a_changed_mask_changes_the_fingerprint(tmp_path):
     before = source.fingerprint()
     save_png(tmp_path / "Train/Masks/CXR_0.png", disc(left=0.9))
     assert source.fingerprint() != before
+
+
+def test_masks_in_any_form_and_with_any_ending_give_the_same_pack(tmp_path):
+    raw = lung_tree(tmp_path / "raw")
+    masks = sorted((raw / "Train/Masks").iterdir())
+    shapes = [np.array(Image.open(path)) for path in masks]
+    Image.fromarray(np.dstack([shapes[0] * 0, shapes[0]])).save(masks[0])  # black paint, and the shape in alpha
+    masks[1].write_bytes(png(shapes[1][..., None] == 0, 1, 3, (b"PLTE", bytes([255] * 3 + [0] * 3))))
+    soft = Image.fromarray(np.kron(shapes[2], np.ones((2, 2), np.uint8))).resize((80, 80), Image.BILINEAR)
+    soft.save(masks[2])
+    masks[3].rename(masks[3].with_suffix(".PNG"))
+    (raw / "Train/Images/CXR_4.png").rename(raw / "Train/Images/CXR_4.PNG")
+    prepare(LungSource(raw), tmp_path / "pack", size=80, workers=0)
+    pack = Pack(tmp_path / "pack")
+    for row, shape in enumerate(shapes):
+        assert np.array_equal(pack.mask("lung", row), shape // 255)
+
+
+def test_images_of_one_name_are_refused(tmp_path):
+    raw = lung_tree(tmp_path)
+    save_png(raw / "Train/Images/CXR_0.PNG", grey(1))
+    films, refusals = LungSource(raw).films()
+    assert len(films) == 8
+    assert [(refusal.item, refusal.reason) for refusal in refusals] == [
+        *(("CXR_0.PNG", "duplicate_file"), ("CXR_0.png", "duplicate_file"), ("train/CXR_0.png (mask)", "no_film"))
+    ]

@@ -1,9 +1,14 @@
 import csv
+import json
+import logging
+import os
 
 import numpy as np
 import pytest
 from cxr14_tree import grey
-from mask_trees import cut, disc, masks_tree, save_png, write_lists
+from deep_files import deep_png, exif_chunk
+from mask_trees import cut, disc, masks_tree, png, save_png, write_lists
+from PIL import Image
 
 from evax.data.leakage import LeakageError
 from evax.data.pack import Pack
@@ -120,6 +125,186 @@ def test_255_is_a_label_where_any_mask_of_the_folder_has_another(tmp_path):
     assert pack.manifest.mask_values == {"lesions": [0, 1], "lungs": [0, 1, 2, 255]}
     first = pack.image_ids.tolist().index("film 0.png")
     assert set(np.unique(pack.mask("lungs", first))) == {0, 255}
+
+
+def quarantined(folder):
+    with (folder / "quarantine.csv").open(newline="", encoding="utf-8") as file:
+        return {line["item"]: (line["reason"], line["detail"]) for line in csv.DictReader(file)}
+
+
+def made(raw, tmp_path):
+    """The pack of a folder, and what was refused."""
+    report = prepare(MaskFolderSource(raw), tmp_path / "pack", size=80, workers=0, max_quarantine=1.0)
+    return report, quarantined(tmp_path / "pack")
+
+
+def test_endings_may_be_in_any_case_and_differ(tmp_path):
+    raw = masks_tree(tmp_path / "raw")
+    for number, ending in enumerate((".PNG", ".Png", ".pNG")):
+        for folder in ("images", "lungs", "lesions"):
+            (raw / folder / f"film {number}.png").rename(raw / folder / f"film {number}{ending}")
+    (raw / "images/film 3.png").rename(raw / "images/film 3.PNG")
+    Image.fromarray(grey(1, 80, 100)).save(raw / "images/film 4.JPEG", "JPEG")
+    (raw / "images/film 4.png").unlink()
+    write_lists(raw, train=[f"film {number}" for number in range(8)], test=["film 8.png", "film 9.png"])
+    report, refused = made(raw, tmp_path)
+    assert (report.films, refused) == (10, {})
+
+
+def test_masks_all_in_upper_case_are_found(tmp_path):
+    raw = masks_tree(tmp_path / "raw")
+    for path in [*raw.glob("lungs/*.png"), *raw.glob("lesions/*.png")]:
+        path.rename(path.with_suffix(".PNG"))
+    report, refused = made(raw, tmp_path)
+    assert (report.films, refused, Pack(tmp_path / "pack").manifest.masks) == (10, {}, ["lesions", "lungs"])
+
+
+def test_what_is_not_one_mask_is_named(tmp_path):
+    raw = masks_tree(tmp_path / "raw")
+    (raw / "lungs/film 0.png").rename(raw / "lungs/film 0.tif")
+    (raw / "lungs/film 1.PNG").write_bytes((raw / "lungs/film 1.png").read_bytes())
+    (raw / "images/film 2.jpg").write_bytes((raw / "images/film 2.png").read_bytes())
+    (raw / "images/film 3.png").rename(raw / "images/film 3.bmp")
+    (raw / "lesions/film 4.png").unlink()
+    (raw / ".thumbnails").mkdir()
+    save_png(raw / ".thumbnails/film 5.png", disc())
+    report, refused = made(raw, tmp_path)
+    assert refused["film 0.png"] == ("no_mask", "lungs/film 0.tif is no PNG file by its name: save the mask as PNG")
+    assert refused["film 1.png"] == ("no_mask", "lungs has film 1.PNG and film 1.png: keep one")
+    assert {refused[f"film 2.{ending}"][0] for ending in ("png", "jpg")} == {"duplicate_file"}
+    assert refused["lungs/film 3.png"] == (
+        "no_film",
+        "film 3.bmp is no PNG, JPEG or DICOM by its name: save it as PNG",
+    )
+    assert refused["film 4.png"] == ("no_mask", "an image without its mask in lesions")
+    assert report.films == 5
+
+
+def test_folders_without_png_masks_are_named(tmp_path, caplog):
+    raw = masks_tree(tmp_path / "raw")
+    for path in raw.glob("lesions/*.png"):
+        path.rename(path.with_suffix(".JPG"))
+    with caplog.at_level(logging.WARNING):
+        assert MaskFolderSource(raw).masks_of(MaskFolderSource(raw).films()[0][0], 80, 100).keys() == {"lungs"}
+    assert "left out, as no PNG is in them: lesions/ (10 .jpg)" in caplog.text
+    for path in raw.glob("lungs/*.png"):
+        path.rename(path.with_suffix(".tif"))
+    with pytest.raises(FileNotFoundError, match=r"only lesions/ \(10 \.jpg\), lungs/ \(10 \.tif\): save masks as PNG$"):
+        MaskFolderSource(raw).films()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of bytes")
+def test_names_that_are_not_utf8_are_refused(tmp_path):
+    raw = masks_tree(tmp_path / "raw")
+    for folder in ("images", "lungs", "lesions"):
+        (raw / folder / "film 0.png").rename(raw / folder / os.fsdecode(b"M\xfcller.png"))
+    report, refused = made(raw, tmp_path)
+    assert report.films == 9
+    assert {name for name, (reason, _) in refused.items() if reason == "unsafe_name"} == {
+        *(r"M\xfcller.png", r"lungs/M\xfcller.png", r"lesions/M\xfcller.png")
+    }
+
+
+@pytest.mark.parametrize("turn", range(2, 9))
+def test_images_that_exif_turns_are_refused(turn, tmp_path):
+    raw = masks_tree(tmp_path / "raw")
+    write_lists(raw, train=[f"film {number}" for number in range(8)])
+    exif = Image.Exif()
+    exif[274] = turn
+    (raw / "images/film 0.png").unlink()
+    Image.fromarray(grey(1, 80, 80)).save(raw / "images/film 0.jpg", exif=exif)
+    for folder, mask in (("lungs", disc() + disc(value=2, left=0.9)), ("lesions", disc(value=255))):
+        save_png(raw / folder / "film 0.png", mask)  # square, so that sizes tell nothing
+    (raw / "images/film 1.png").write_bytes(
+        deep_png(grey(2, 80, 100)[..., None].astype(np.uint16), chunks=[exif_chunk(turn)])
+    )
+    exif[274] = 1
+    (raw / "images/film 2.png").unlink()
+    Image.fromarray(grey(3, 80, 100)).save(raw / "images/film 2.jpg", exif=exif)
+    report, refused = made(raw, tmp_path)
+    assert report.films == 8
+    assert {name: reason for name, (reason, _) in refused.items()} == {"film 0.jpg": "turned", "film 1.png": "turned"}
+    assert (
+        f"film 0.jpg is turned by its EXIF orientation ({turn}), and its mask may not be: save the image upright"
+        in (refused["film 0.jpg"][1])
+    )
+
+
+def test_shapes_in_transparency_and_palettes_are_those_in_grey(tmp_path):
+    raw = masks_tree(tmp_path / "raw")
+    for number, red in enumerate((255, 0)):
+        path = raw / f"lesions/film {number}.png"
+        shape = np.array(Image.open(path))
+        Image.fromarray(np.dstack([np.full_like(shape, red), *[shape * 0] * 2, shape])).save(path)
+    shape = np.array(Image.open(raw / "lesions/film 3.png")) > 0
+    (raw / "lesions/film 3.png").write_bytes(png(~shape[..., None], 1, 3, (b"PLTE", bytes([255] * 3 + [0] * 3))))
+    report, refused = made(raw, tmp_path)
+    assert (report.films, refused) == (10, {})
+    pack, whole = Pack(tmp_path / "pack"), masks_tree(tmp_path / "grey")
+    prepare(MaskFolderSource(whole), tmp_path / "other", size=80, workers=0)
+    assert pack.manifest.mask_values["lesions"] == [0, 1]
+    for row in range(10):
+        assert np.array_equal(pack.mask("lesions", row) > 0, Pack(tmp_path / "other").mask("lesions", row) > 0)
+
+
+def test_a_palette_of_its_own_may_be_of_other_classes(tmp_path):
+    raw = masks_tree(tmp_path / "raw")
+    for number, second in enumerate((b"\xff\0\0", b"\xff\0\0", b"\0\xff\0")):
+        path = raw / f"lesions/film {number}.png"
+        shape = np.array(Image.open(path)) > 0
+        path.write_bytes(png(shape[..., None], 1, 3, (b"PLTE", bytes(3) + second)))
+    report, refused = made(raw, tmp_path)
+    assert (report.films, list(refused)) == (9, ["film 2.png"])
+    reason, detail = refused["film 2.png"]
+    assert reason == "bad_mask"
+    assert detail.startswith(
+        "lesions/film 2.png has another colour for 1 than film 0.png, so they may be two classes: "
+    )
+
+
+@pytest.mark.parametrize("value", [1, 2, 255])
+def test_a_mask_of_one_value_on_all_pixels_is_refused(value, tmp_path):
+    raw = masks_tree(tmp_path / "raw")
+    save_png(raw / "lungs/film 0.png", np.full((80, 100), value, np.uint8))
+    report, refused = made(raw, tmp_path)
+    assert report.films == 9
+    assert refused["film 0.png"] == (
+        "bad_mask",
+        f"mask lungs has the value {value} on all pixels, so that it shows no shape: save it as grey, 0 background",
+    )
+
+
+def test_sizes_that_differ_are_told(tmp_path):
+    raw = masks_tree(tmp_path / "raw")
+    save_png(raw / "lungs/film 0.png", disc(100, 80))
+    assert made(raw, tmp_path)[1] == {
+        "film 0.png": ("mask_size", "mask lungs is 80x100, and its image 100x80: save both at one size")
+    }
+
+
+def test_pixels_of_each_value_are_counted_over_all_shards(tmp_path):
+    report = prepare(
+        MaskFolderSource(masks_tree(tmp_path / "raw")), tmp_path / "pack", size=80, workers=0, shard_size=3
+    )
+    pack = Pack(tmp_path / "pack")
+    masks = np.stack([pack.mask("lungs", row) for row in range(10)])
+    assert report.masks["lungs"] == {value: int((masks == value).sum()) for value in (0, 1, 2)}
+    lesions = np.stack([pack.mask("lesions", row) for row in range(10)])
+    assert report.empty == {"lungs": 0, "lesions": int((~lesions.any((1, 2))).sum())}
+    assert pack.mask_pixels("lungs") == report.masks["lungs"]
+    again = prepare(MaskFolderSource(tmp_path / "raw"), tmp_path / "pack", size=80, workers=0, shard_size=3)
+    assert (again.decoded, again.masks) == (0, report.masks)
+
+
+@pytest.mark.parametrize(("values", "decoded"), [({"lungs": [0, 1, 2], "lesions": [0, 1]}, 10), ({}, 0)])
+def test_shards_from_before_pixels_were_counted_are_read_again_where_they_have_masks(values, decoded, tmp_path):
+    raw = masks_tree(tmp_path / "raw")
+    first = prepare(MaskFolderSource(raw), tmp_path / "pack", size=80, workers=0)
+    rows = tmp_path / "pack/rows-00000.json"
+    saved = json.loads(rows.read_text()) | {"values": values}
+    rows.write_text(json.dumps({key: value for key, value in saved.items() if key != "counts" or not values}))
+    again = prepare(MaskFolderSource(raw), tmp_path / "pack", size=80, workers=0)
+    assert (again.decoded, again.masks) == (decoded, first.masks)
 
 
 def test_a_soft_border_is_no_mask(tmp_path):

@@ -2,8 +2,8 @@ import csv
 
 import numpy as np
 import pytest
-from cxr14_tree import good_tree
-from mask_trees import SIDE, cut, good_rsna, rsna_id, write_lists
+from cxr14_tree import good_tree, grey
+from mask_trees import SIDE, cut, good_rsna, rsna_id, save_png, write_lists
 
 from evax.data.leakage import LeakageError, check_gate, cohort
 from evax.data.module import PackDataModule
@@ -127,3 +127,28 @@ def test_what_is_missing_is_named(tmp_path):
     assert [film.patient_id for film in films] == [rsna_id(number) for number in range(4)]
     with pytest.raises(ValueError, match=r"source\.chosen=some is unknown; use positive or all"):
         check_chosen("some")
+
+
+def test_films_may_be_png_and_endings_in_any_case(tmp_path):
+    tree = good_rsna(tmp_path / "raw")
+    films = tree.root / "stage_2_train_images"
+    before, _ = made(tree, tmp_path / "before")
+    (films / f"{rsna_id(0)}.dcm").rename(films / f"{rsna_id(0)}.DCM")
+    for number, ending in ((1, "png"), (2, "PNG")):
+        (films / f"{rsna_id(number)}.dcm").unlink()
+        save_png(films / f"{rsna_id(number)}.{ending}", grey(number, 64, 64))
+    pack, report = made(tree, tmp_path / "pack")
+    assert (report.films, report.reasons, pack.image_ids.tolist()) == (4, {}, before.image_ids.tolist())
+    for row in range(4):
+        assert np.array_equal(pack.mask("pneumonia", row), before.mask("pneumonia", row))
+    assert pack.views.tolist() == ["PA", "", "", "PA"]  # a PNG does not tell
+
+
+def test_a_film_in_two_forms_or_of_another_shape_is_refused(tmp_path):
+    tree = good_rsna(tmp_path / "raw")
+    films = tree.root / "stage_2_train_images"
+    save_png(films / f"{rsna_id(0)}.png", grey(0))
+    (films / f"{rsna_id(1)}.dcm").unlink()
+    save_png(films / f"{rsna_id(1)}.png", grey(1, 64, 80))
+    _, report = made(tree, tmp_path / "pack")
+    assert (report.films, report.reasons) == (2, {"duplicate_file": 2, "mask_size": 1, "missing": 1})

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from cxr14_tree import grey
 from mask_trees import cut, disc, save_png, shenzhen_id, shenzhen_tree, write_lists
+from PIL import Image
 
 from evax.data.pack import Pack
 from evax.data.prepare import prepare
@@ -95,3 +96,17 @@ def test_films_without_a_mask_may_have_an_empty_one(tmp_path):
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"lacks PNG files in CXR_png and Annotations/masks: download"):
         ShenzhenSource(tmp_path).films()
+
+
+def test_endings_may_be_in_any_case_and_shapes_in_transparency(tmp_path):
+    raw = shenzhen_tree(tmp_path / "raw")
+    prepare(ShenzhenSource(raw), tmp_path / "before", size=90, fit="pad", workers=0)
+    for path in sorted((raw / "Annotations/masks").iterdir()):
+        shape = np.array(Image.open(path))
+        Image.fromarray(np.dstack([shape * 0 + 255, shape])).save(path)
+    for path in [*raw.glob("CXR_png/*.png"), *raw.glob("Annotations/masks/*.png")]:
+        path.rename(path.with_suffix(".PNG"))
+    prepare(ShenzhenSource(raw), tmp_path / "after", size=90, fit="pad", workers=0)
+    packs = [Pack(tmp_path / name) for name in ("before", "after")]
+    for row in range(10):
+        assert np.array_equal(*(pack.mask("tuberculosis", row) for pack in packs))
