@@ -189,7 +189,8 @@ def unscored(result: Mapping[str, Any]) -> list[str]:
     """Which scores of maps are missing, and why."""
     if not result["localisation"]:
         return ["localisation is not scored: these images have no boxes"]
-    lines = []
+    missing = result.get("not_scored") or {}  # older files do not have it
+    lines = [coverage(len(result["findings"]), missing)] if missing else []
     for name in METRICS:
         missing = [method for method, found in result["localisation"].items() if found[name]["pooled"]["value"] is None]
         if missing:
