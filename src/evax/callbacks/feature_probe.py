@@ -31,9 +31,9 @@ def some(rows: Int[np.ndarray, "N"], most: int, seed: int) -> Int[np.ndarray, "M
 class FeatureProbe(Callback):
     """Fits on the pack's `train` films, scores its `val` films, every `every_n_epochs` and before the first step.
 
-    Records `val/linear_auroc`, `val/knn_auroc` (macro over the findings that can be scored), `val/feature_rank`
-    and `val/target_rank` (RankMe of a fixed sample of patch tokens). At most `max_films` of each split are read,
-    a random sample that never changes within a run; never test films.
+    Records `val/linear_auroc`, `val/knn_auroc` (macro over the `val/num_findings` that can be scored),
+    `val/feature_rank` and `val/target_rank` (RankMe of a fixed sample of patch tokens). At most `max_films` of each
+    split are read, a random sample that never changes within a run; never test films.
     """
 
     monitors = ("val/linear_auroc", "val/knn_auroc", "val/feature_rank", "val/target_rank")
@@ -86,10 +86,9 @@ class FeatureProbe(Callback):
         linear = LinearProbe(self.strength).fit(*bank).scores(queries[0])
         nearest = knn_scores(bank[0], bank[1], queries[0], bank[2], num_neighbors=neighbors)
         ranks = self._ranks(data, task, some(data.rows("val"), RANK_FILMS, data.seed))
-        return {
-            "linear_auroc": macro(auroc_per_class(linear, *queries[1:])).value,
-            "knn_auroc": macro(auroc_per_class(nearest, *queries[1:])).value,
-        } | ranks
+        scored, voted = (macro(auroc_per_class(scores, *queries[1:])) for scores in (linear, nearest))
+        aurocs = {"linear_auroc": scored.value, "knn_auroc": voted.value, "num_findings": float(scored.num_defined)}
+        return aurocs | ranks
 
     def _features(
         self, data: PackDataModule, task: Any, rows: Int[np.ndarray, "N"]

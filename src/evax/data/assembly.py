@@ -152,7 +152,7 @@ def assemble(
     _remove_leftovers(folder, manifest)
     write_manifest(folder, manifest)
     empty = {name: sum(shard.empty[name] for shard in shards if shard.rows) for name in masks}
-    counts = (len(rows), items, decoded, duplicates, near, crossing_near, no_images)
+    counts = (len(rows), items, decoded, duplicates, near, crossing_near, no_images, dict(forms))
     return PrepareReport(folder, *counts, dict(reasons), masks, empty, settings.max_quarantine, manifest.usable)
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Integer, Real, Shaped, UInt16
 from evax.data.keyed_random import Stream, keyed_generator
 from evax.evaluation.auroc import auroc_per_class, macro, rank_classes, resampled_auroc
 
+MIN_DEFINED = 0.5  # of the draws, for an interval: fewer tell of the samples that could be scored, not of all
 CHUNK = 64  # draws handed to a statistic at once: 25,596 films need 13 MB of running sums per class
 
 
@@ -44,7 +45,8 @@ def patient_bootstrap(
     """The statistic of every resample; it receives the multiplicity of each film for many draws at once."""
     starts = range(0, num_draws, CHUNK)
     chunks = [range(start, min(start + CHUNK, num_draws)) for start in starts]
-    return np.concatenate([statistic(resample_counts(patient_ids, draws, seed)) for draws in chunks])
+    draws = np.concatenate([statistic(resample_counts(patient_ids, draws, seed)) for draws in chunks])
+    return draws if len(np.unique(patient_ids)) > 1 else np.full_like(draws, np.nan)  # one patient does not vary
 
 
 def auroc_draws(
@@ -76,9 +78,9 @@ def macro_draws(draws: Float[np.ndarray, "D C"], is_defined: Bool[np.ndarray, "C
 
 
 def estimate(value: float, draws: Float[np.ndarray, "D"], level: float = 0.95) -> Estimate:
-    """The value with the percentile interval of its defined draws; NaN bounds if there are none."""
+    """The value with the percentile interval of its defined draws; NaN bounds if fewer than `MIN_DEFINED` are."""
     defined = draws[~np.isnan(draws)]
-    if not len(defined):
+    if not len(defined) or len(defined) < MIN_DEFINED * len(draws):
         return Estimate(value, float("nan"), float("nan"))
     low, high = np.quantile(defined, ((1 - level) / 2, (1 + level) / 2))
     return Estimate(value, float(low), float(high))

@@ -5,7 +5,7 @@ they are and on every resample: the interval tells what other patients would cha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from evax.evaluation.metric import Metric, metric_of
 from evax.evaluation.operating_points import auroc_of, count, points_per_class
 from evax.evaluation.patient_draws import group_by_patient, resample
 from evax.evaluation.predictions import ids_digest, read_predictions
+from evax.evaluation.scorable import NO_OUTPUT, lone_patients, missing_intervals, reasons, remarks, supports
 from evax.evaluation.study import LabelledFilms
 
 
@@ -34,6 +35,8 @@ class Comparison:
     """AUROC of `name` minus that of `rival`, each the mean of its `num_runs`; `scores` has both, by class.
 
     DeLong's p is for single runs, empty otherwise; it takes films as independent, and `p_holm` is for all classes.
+    `not_scored` says why a class has no difference, `remarks` which are scored on few images, `no_interval` why an
+    interval is missing.
     """
 
     name: str
@@ -46,6 +49,9 @@ class Comparison:
     test_ids_digest: str
     num_draws: int
     seed: int
+    not_scored: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+    no_interval: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """Plain types; undefined numbers are None."""
@@ -64,6 +70,7 @@ class Comparison:
             "test_ids_digest": self.test_ids_digest,
             "num_draws": self.num_draws,
             "seed": self.seed,
+            **{name: getattr(self, name) for name in ("not_scored", "remarks", "no_interval")},
         }
 
 
@@ -95,18 +102,31 @@ def compare_scores(
     value, draws = resample(both, patients, num_draws=num_draws, seed=seed)
     tests = delong_tests(scores[0], rival_scores[0], films, findings) if len(scores) == len(rival_scores) == 1 else {}
     adjusted = holm(np.array([test.p for test in tests.values()]))
+    rests_on = supports(films, findings)
+    lone = lone_patients(rests_on)
+    difference = metric_of(value[0] - value[1], draws[:, 0] - draws[:, 1], findings).unbounded(lone)
+    by_method = {finding: lacking(names, value[:, c]) for c, finding in enumerate(findings)}
     return Comparison(
         name=names[0],
         rival=names[1],
         num_runs=(len(scores), len(rival_scores)),
-        difference=metric_of(value[0] - value[1], draws[:, 0] - draws[:, 1], findings),
+        difference=difference,
         scores=pairs(value, findings),
         delong=tests,
         p_holm=dict(zip(tests, adjusted.tolist(), strict=True)),
         test_ids_digest=ids_digest(films.image_ids),
         num_draws=num_draws,
         seed=seed,
+        not_scored={finding: why for finding, why in by_method.items() if why} | reasons(rests_on),
+        remarks=remarks(rests_on),
+        no_interval=missing_intervals(difference.scores, lone),
     )
+
+
+def lacking(names: tuple[str, str], values: Float[np.ndarray, "2"]) -> str:
+    """Which of two methods has no score of a class; "" where both have one."""
+    without = [name for name, value in zip(names, values, strict=True) if np.isnan(value)]
+    return f"{NO_OUTPUT} ({' and '.join(without)})" if without else ""
 
 
 def pairs(scores: Float[np.ndarray, "2 C"], classes: Sequence[str]) -> dict[str, tuple[float, float]]:

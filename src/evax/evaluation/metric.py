@@ -1,7 +1,7 @@
 """One metric of a classifier: per class and their mean, each with its interval over patients."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from evax.evaluation.auroc import macro
 from evax.evaluation.bootstrap import Estimate, estimate, macro_draws
 from evax.evaluation.patient_draws import Resampled
+from evax.evaluation.scorable import MACRO, unbounded
 from evax.evaluation.study import estimate_to_json
 
 
@@ -19,6 +20,15 @@ class Metric:
     per_class: dict[str, Estimate]
     macro: Estimate
     not_scored: tuple[str, ...]
+
+    @property
+    def scores(self) -> dict[str, Estimate]:
+        """The classes, and their mean as MACRO."""
+        return self.per_class | {MACRO: self.macro}
+
+    def unbounded(self, lone: Iterable[str]) -> "Metric":
+        """The metric without the intervals of classes whose interval would say nothing."""
+        return replace(self, per_class=unbounded(self.per_class, lone))
 
     def to_json(self) -> dict[str, object]:
         """Plain types; undefined numbers are None."""

@@ -1,4 +1,4 @@
-"""ROC, precision-recall and reliability curves on fixed grids, with intervals for their means: data for figures."""
+"""ROC, precision-recall and reliability curves, with intervals for the means of the first two: data for figures."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,44 +7,64 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from evax.evaluation.bootstrap import MIN_DEFINED
 from evax.evaluation.calibration import NUM_BINS, Bin, reliability, scorable
-from evax.evaluation.operating_points import OperatingPoints, count, points_per_class, precision_at, sensitivity_at
+from evax.evaluation.operating_points import Counted, OperatingPoints, count, points_per_class, precision_at, roc_at
 from evax.evaluation.patient_draws import group_by_patient, resample
 from evax.evaluation.study import LabelledFilms
 
 GRID = tuple(np.linspace(0, 1, 101).tolist())  # of false positive rates, and of recalls
 
 
-class Band(NamedTuple):
-    """A curve over `GRID` and the pointwise 95 % interval over patients."""
+class CurveCounts(NamedTuple):
+    """What both curves of a class are drawn from: images at its thresholds, the distinct scores of its positives.
 
-    value: list[float]
+    From the highest threshold to the lowest: positives and negatives that score it or more, and negatives among them
+    that score exactly it. Whole numbers, so that the areas under what is drawn are the scores to the last digit.
+    """
+
+    true_positives: list[int]
+    false_positives: list[int]
+    tied_negatives: list[int]
+    num_negatives: int
+
+    @classmethod
+    def of(cls, counted: Counted) -> "CurveCounts":
+        """The counts of a single draw."""
+        ladders = (counted.true_positives, counted.false_positives, counted.negatives_at)
+        up, across, tied = (each[:, 0].astype(int).tolist() for each in ladders)
+        return cls(up, across, tied, int(counted.num_negatives[0]))
+
+
+class Band(NamedTuple):
+    """The pointwise 95 % interval over patients of a mean curve, at the points of `GRID`."""
+
     low: list[float]
     high: list[float]
 
 
 @dataclass(frozen=True, slots=True)
 class OperatingCurves:
-    """Sensitivity over the false positive rate and precision over recall, at the points of `GRID`.
+    """The curves of the classes that can be scored, the others are absent, and bands around their means.
 
-    Means are vertical averages over the classes that can be scored (Fawcett 2006); the others are absent.
+    The ROC is straight where scores tie, and its area is the AUROC; precision over recall is a curve of steps, and its
+    area is the average precision. Means are vertical averages over the classes (Fawcett 2006), and their areas the
+    macro scores. A band is None where too few resamples hold every class.
     """
 
-    roc: dict[str, list[float]]
-    precision_recall: dict[str, list[float]]
+    counts: dict[str, CurveCounts]
     prevalence: dict[str, float]
-    roc_macro: Band | None
-    precision_recall_macro: Band | None
+    roc_band: Band | None
+    precision_recall_band: Band | None
 
     def to_json(self) -> dict[str, object]:
-        """Plain types, four digits: they are for drawing."""
+        """Plain types; four digits of the bands, which are for the eye alone."""
         return {
             "grid": list(GRID),
-            "roc": {finding: _round(values) for finding, values in self.roc.items()},
-            "precision_recall": {finding: _round(values) for finding, values in self.precision_recall.items()},
+            "counts": {finding: counts._asdict() for finding, counts in self.counts.items()},
             "prevalence": self.prevalence,
-            "roc_macro": _band_to_json(self.roc_macro),
-            "precision_recall_macro": _band_to_json(self.precision_recall_macro),
+            "roc_band": _band_to_json(self.roc_band),
+            "precision_recall_band": _band_to_json(self.precision_recall_band),
         }
 
 
@@ -57,32 +77,33 @@ def operating_curves(
     num_draws: int = 1000,
     seed: int = 0,
 ) -> OperatingCurves:
-    """The curves of every class that can be scored; the means and their intervals over the same resamples."""
+    """The curves of every class that can be scored; the bands of their means are over the same resamples."""
     patients = group_by_patient(films.patient_ids)
     ladder = points_per_class(scores, films.targets, patients, films.is_known)
     once = np.ones((len(patients.names), 1))
-    is_scored = [bool(count(points, once).is_defined[0]) for points in ladder]
-    shown = [points for points, keep in zip(ladder, is_scored, strict=True) if keep]
-    names = [finding for finding, keep in zip(findings, is_scored, strict=True) if keep]
-    if not names:
-        return OperatingCurves({}, {}, {}, None, None)
-    curves = np.stack([_curves(points, once)[0] for points in shown])  # (C, 2, G)
+    counted = {finding: count(points, once) for finding, points in zip(findings, ladder, strict=True)}
+    shown = [points for points, each in zip(ladder, counted.values(), strict=True) if each.is_defined[0]]
+    scored = {finding: each for finding, each in counted.items() if each.is_defined[0]}
+    if not shown:
+        return OperatingCurves({}, {}, None, None)
 
     def means(counts: Float[np.ndarray, "P D"]) -> Float[np.ndarray, "D 2 G"]:
         return np.mean([_curves(points, counts) for points in shown], axis=0)
 
-    value, draws = resample(means, patients, num_draws=num_draws, seed=seed)
+    draws = resample(means, patients, num_draws=num_draws, seed=seed).draws
     whole = draws[~np.isnan(draws).any(axis=(1, 2))]
-    low, high = np.quantile(whole, (0.025, 0.975), axis=0) if len(whole) else (np.full_like(value, np.nan),) * 2
-    sizes = [(points.positives.sum(), points.negatives.sum()) for points in shown]
+    bands: list[Band | None] = [None, None]
+    if len(whole) and len(whole) >= MIN_DEFINED * len(draws):
+        low, high = np.quantile(whole, (0.025, 0.975), axis=0)
+        bands = [Band(low[kind].tolist(), high[kind].tolist()) for kind in (0, 1)]
     return OperatingCurves(
-        roc={name: curve[0].tolist() for name, curve in zip(names, curves, strict=True)},
-        precision_recall={name: curve[1].tolist() for name, curve in zip(names, curves, strict=True)},
+        counts={finding: CurveCounts.of(each) for finding, each in scored.items()},
         prevalence={
-            n: float(positive / (positive + negative)) for n, (positive, negative) in zip(names, sizes, strict=True)
+            finding: float(each.num_positives[0] / (each.num_positives[0] + each.num_negatives[0]))
+            for finding, each in scored.items()
         },
-        roc_macro=Band(*(each[0].tolist() for each in (value, low, high))),
-        precision_recall_macro=Band(*(each[1].tolist() for each in (value, low, high))),
+        roc_band=bands[0],
+        precision_recall_band=bands[1],
     )
 
 
@@ -112,13 +133,10 @@ def reliability_curves(
 
 def _curves(points: OperatingPoints, counts: Float[np.ndarray, "P D"]) -> Float[np.ndarray, "D 2 G"]:
     counted = count(points, counts)
-    specificities = [1 - rate for rate in GRID]
-    return np.stack([sensitivity_at(counted, specificities), precision_at(counted, GRID)], axis=1)
+    return np.stack([roc_at(counted, GRID), precision_at(counted, GRID)], axis=1)
 
 
-def _round(values: list[float]) -> list[float | None]:
-    return [None if np.isnan(value) else round(value, 4) for value in values]
-
-
-def _band_to_json(band: Band | None) -> dict[str, list[float | None]] | None:
-    return None if band is None else {key: _round(values) for key, values in band._asdict().items()}
+def _band_to_json(band: Band | None) -> dict[str, list[float]] | None:
+    return (
+        None if band is None else {key: [round(each, 4) for each in values] for key, values in band._asdict().items()}
+    )

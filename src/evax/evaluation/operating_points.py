@@ -111,7 +111,7 @@ def average_precision_of(counted: Counted) -> Float[np.ndarray, "D"]:
 
 
 def sensitivity_at(counted: Counted, specificities: Sequence[float]) -> Float[np.ndarray, "D {len(specificities)}"]:
-    """Highest sensitivity, in [0, 1], of a threshold with at least that specificity; the ROC curve, in steps."""
+    """Highest sensitivity, in [0, 1], of a threshold with at least that specificity: an operating point."""
     allowed = (1 - np.asarray(specificities))[:, None] * counted.num_negatives + ROUNDING  # (G, D)
     found = np.full((len(counted.num_positives), len(specificities)), np.nan)
     for draw in np.flatnonzero(counted.is_defined):
@@ -119,6 +119,36 @@ def sensitivity_at(counted: Counted, specificities: Sequence[float]) -> Float[np
         hits = np.append(0.0, counted.true_positives[:, draw])[number]
         found[draw] = hits / counted.num_positives[draw]
     return found
+
+
+def roc_at(counted: Counted, rates: Sequence[float]) -> Float[np.ndarray, "D {len(rates)}"]:
+    """Sensitivity, in [0, 1], at false positive rates: the ROC curve, straight where scores tie.
+
+    Its area is the AUROC with ties counting half. At a rate where the curve rises, the upper end of the rise.
+    """
+    false_positives, true_positives = _corners(counted)
+    allowed = np.asarray(rates)[:, None] * counted.num_negatives + ROUNDING  # (G, D)
+    found = np.full((len(counted.num_positives), len(rates)), np.nan)
+    for draw in np.flatnonzero(counted.is_defined):
+        across, up = false_positives[:, draw], true_positives[:, draw]
+        last = np.searchsorted(across, allowed[:, draw], side="right") - 1
+        following = np.minimum(last + 1, len(across) - 1)
+        width = across[following] - across[last]
+        share = np.clip(allowed[:, draw] - ROUNDING - across[last], 0, None) / np.where(width > 0, width, 1)
+        found[draw] = (up[last] + share * (up[following] - up[last])) / counted.num_positives[draw]
+    return found
+
+
+def _corners(counted: Counted) -> tuple[Float[np.ndarray, "V D"], Float[np.ndarray, "V D"]]:
+    """False and true positives at the corners of the ROC curve: before and after each threshold, and at the end."""
+    rungs, draws = counted.true_positives.shape
+    false_positives, true_positives = np.zeros((2, 2 * rungs + 2, draws))
+    false_positives[1:-1:2] = counted.false_positives - counted.negatives_at
+    false_positives[2:-1:2] = counted.false_positives
+    true_positives[1:-1:2] = counted.true_positives - counted.positives_at
+    true_positives[2:-1:2] = counted.true_positives
+    false_positives[-1], true_positives[-1] = counted.num_negatives, counted.num_positives
+    return false_positives, true_positives
 
 
 def specificity_at(counted: Counted, sensitivities: Sequence[float]) -> Float[np.ndarray, "D {len(sensitivities)}"]:

@@ -52,9 +52,11 @@ def tally(
 def resample(statistic: Statistic, patients: Patients, *, num_draws: int = 1000, seed: int = 0) -> Resampled:
     """The statistic on all patients once each, and on resamples of them: those of `bootstrap.patient_bootstrap`.
 
-    It receives how often each patient is drawn, (P, D), whole numbers as float64: sums stay exact below 2^53.
+    It receives how often each patient is drawn, (P, D), whole numbers as float64: sums stay exact below 2^53. The draws
+    of one patient are all alike and tell nothing: NaN.
     """
     once = np.ones((len(patients.names), 1))
     chunks = [range(start, min(start + CHUNK, num_draws)) for start in range(0, num_draws, CHUNK)]
     draws = [statistic(resample_counts(patients.names, chunk, seed).astype(np.float64)) for chunk in chunks]
-    return Resampled(statistic(once)[0], np.concatenate(draws))
+    value, drawn = statistic(once)[0], np.concatenate(draws)
+    return Resampled(value, drawn if len(patients.names) > 1 else np.full_like(drawn, np.nan))

@@ -13,6 +13,7 @@ from jaxtyping import Float, Shaped
 from scipy.special import expit
 
 from evax.evaluation.calibration import NUM_BINS, Bins, BrierScore, CalibrationError
+from evax.evaluation.cautions import bounded, temperature_remarks, threshold_remarks, worse_calibration
 from evax.evaluation.decisions import Decisions, best_f1_thresholds
 from evax.evaluation.exclusive import ExclusiveScores, exclusive_scores
 from evax.evaluation.metric import Metric, metrics_of
@@ -25,6 +26,7 @@ from evax.evaluation.operating_curves import (
 from evax.evaluation.operating_points import auroc_of, average_precision_of, count, points_per_class, sensitivity_at
 from evax.evaluation.patient_draws import Patients, group_by_patient, resample
 from evax.evaluation.predictions import ids_digest
+from evax.evaluation.scorable import lone_patients, missing_intervals, reasons, remarks, supports
 from evax.evaluation.study import LabelledFilms
 from evax.evaluation.subgroups import Subgroups, all_subgroups
 from evax.evaluation.temperature import class_logits, fit_temperature, probabilities_of
@@ -66,6 +68,9 @@ class ReportCard:
     `metrics` maps RANKED, DECIDED and CALIBRATED to their scores. Without validation films there is no threshold and
     no temperature, and what rests on them is absent. `thresholds` are probabilities before calibration.
     `sensitivity_at_specificity` is read off the ROC curve of the test films, anew in every resample.
+    `not_scored` says why a finding has no AUROC, `remarks` which are scored on few images, `no_interval` why an
+    interval is missing, `threshold_remarks` which thresholds few validation images chose, or none; `cautions` are
+    sentences on the whole.
     """
 
     findings: tuple[str, ...]
@@ -83,6 +88,11 @@ class ReportCard:
     subgroups: tuple[Subgroups, ...]
     curves: OperatingCurves
     reliability: ReliabilityCurves
+    not_scored: dict[str, str]
+    remarks: dict[str, str]
+    no_interval: dict[str, str]
+    threshold_remarks: dict[str, str]
+    cautions: tuple[str, ...]
 
     def to_json(self) -> dict[str, object]:
         """Plain types; undefined numbers are None."""
@@ -98,6 +108,8 @@ class ReportCard:
             "subgroups": [each.to_json() for each in self.subgroups],
             "curves": self.curves.to_json(),
             "reliability": self.reliability.to_json(),
+            **{name: getattr(self, name) for name in ("not_scored", "remarks", "no_interval", "threshold_remarks")},
+            "cautions": list(self.cautions),
         }
 
 
@@ -115,20 +127,23 @@ def report_card(
     patients = group_by_patient(test.films.patient_ids)
     odds = class_logits(test.logits, exclusive=options.exclusive)
     settings = {"num_draws": options.num_draws, "seed": options.seed}
-    known = np.ones(odds.shape, dtype=bool) if test.films.is_known is None else test.films.is_known
     before, after = _probabilities(test, chosen, options)
+    rests_on = supports(test.films, findings, test.logits)
+    metrics = bounded(_metrics(findings, test, chosen, patients, options), rests_on)
+    exclusive = (
+        exclusive_scores(findings, test.films, before, after, num_bins=options.num_bins, **settings)
+        if options.exclusive
+        else None
+    )
+    fitted = {} if validation is None else supports(validation.films, findings, validation.logits)
     return ReportCard(
         findings=tuple(findings),
-        metrics=_metrics(findings, test, chosen, patients, options),
-        exclusive=(
-            exclusive_scores(findings, test.films, before, after, num_bins=options.num_bins, **settings)
-            if options.exclusive
-            else None
-        ),
+        metrics=metrics,
+        exclusive=exclusive,
         thresholds=dict(zip(findings, expit(chosen.thresholds).tolist(), strict=True)),
         temperature=dict(zip(findings, chosen.temperature.tolist(), strict=True)),
-        num_positives=dict(zip(findings, ((test.films.targets == 1) & known).sum(axis=0).tolist(), strict=True)),
-        num_known=dict(zip(findings, known.sum(axis=0).tolist(), strict=True)),
+        num_positives={finding: each.positives for finding, each in rests_on.items()},
+        num_known={finding: each.positives + each.negatives for finding, each in rests_on.items()},
         num_films=len(odds),
         num_patients=len(patients.names),
         test_ids_digest=ids_digest(test.films.image_ids),
@@ -137,6 +152,14 @@ def report_card(
         subgroups=all_subgroups(attributes or {}, odds, test.films, findings, **settings),
         curves=operating_curves(odds, test.films, findings, **settings),
         reliability=reliability_curves(before, after, test.films, options.num_bins),
+        not_scored=reasons(rests_on),
+        remarks=remarks(rests_on),
+        no_interval=missing_intervals(metrics["auroc"].scores, lone_patients(rests_on)),
+        threshold_remarks=threshold_remarks(fitted),
+        cautions=(
+            *worse_calibration(metrics, exclusive),
+            *temperature_remarks(fitted, shared=not options.temperature_per_class),
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from evax.evaluation.bootstrap import Estimate, estimate, macro_draws
 from evax.evaluation.metric import Metric, metric_of
 from evax.evaluation.operating_points import OperatingPoints, auroc_of, count, points_per_class
 from evax.evaluation.patient_draws import Patients, group_by_patient, resample
+from evax.evaluation.scorable import MACRO, Support, counted, lone_patients, supports
 from evax.evaluation.study import LabelledFilms, estimate_to_json
 
 UNKNOWN = "unknown"
@@ -55,20 +56,37 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The films of one group, their AUROC, and its mean over the findings that `Subgroups.macro_over` names."""
+    """The films of one group, their AUROC, and its mean over the findings that `Subgroups.macro_over` names.
+
+    `reasons` says why the group cannot score a finding, "macro" why its mean is not compared, `no_interval` why an
+    interval is missing.
+    """
 
     num_films: int
     num_patients: int
     auroc: Metric
+    reasons: dict[str, str]
+    no_interval: dict[str, str]
+
+    def to_json(self) -> dict[str, object]:
+        """Plain types; undefined numbers are None."""
+        return {
+            **{name: getattr(self, name) for name in ("num_films", "num_patients", "reasons", "no_interval")},
+            "auroc": self.auroc.to_json(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Subgroups:
-    """AUROC in each group of one attribute, and the gaps between best and worst group."""
+    """AUROC in each group of one attribute, and the gaps between best and worst group.
+
+    `left_out` says why a finding is not in the mean of the groups.
+    """
 
     attribute: str
     groups: dict[str, Group]
     macro_over: tuple[str, ...]
+    left_out: dict[str, str]
     gap: dict[str, Gap]
     gap_macro: Gap
 
@@ -76,11 +94,9 @@ class Subgroups:
         """Plain types; undefined numbers are None."""
         return {
             "attribute": self.attribute,
-            "groups": {
-                name: {"num_films": g.num_films, "num_patients": g.num_patients, "auroc": g.auroc.to_json()}
-                for name, g in self.groups.items()
-            },
+            "groups": {name: group.to_json() for name, group in self.groups.items()},
             "macro_over": list(self.macro_over),
+            "left_out": self.left_out,
             "gap": {finding: gap.to_json() for finding, gap in self.gap.items()},
             "gap_macro": self.gap_macro.to_json(),
         }
@@ -119,20 +135,27 @@ def subgroup_aurocs(
     num_scorable = np.count_nonzero(can_score(known_films(np.ones(len(scores), bool), films), films))
     compared = is_named & (is_scored.sum(axis=1) >= max(1, num_scorable / 2))
     shared = is_scored[compared].all(axis=0) & bool(compared.any())
+    is_comparable = (compared | ~is_named) & is_scored[:, shared].all(axis=1) & bool(shared.any())
     groups = {}
     for g, name in enumerate(names):
-        inside = group_of_film == name
-        metric = metric_of(value[g], draws[:, g], findings)
-        is_comparable = bool((compared[g] or not is_named[g]) and is_scored[g, shared].all())
-        mean = _group_macro(value[g], draws[:, g], shared, comparable=is_comparable)
-        metric = Metric(metric.per_class, mean, metric.not_scored)
-        groups[name] = Group(int(inside.sum()), len(np.unique(films.patient_ids[inside])), metric)
+        why = ""
+        if not is_comparable[g]:
+            number = f"scores {np.count_nonzero(is_scored[g])} of {num_scorable} findings"
+            why = number if shared.any() else "no finding is scored in every group"
+        mean = _group_macro(value[g], draws[:, g], shared, comparable=bool(is_comparable[g]))
+        auroc = metric_of(value[g], draws[:, g], findings)
+        groups[name] = _group(group_of_film == name, films, scores, replace(auroc, macro=mean), why)
     named = np.where(is_named[:, None], value, np.nan)
     means = np.where(compared & shared.any(), _mean(value, shared), np.nan)
     return Subgroups(
         attribute=attribute,
         groups=groups,
         macro_over=tuple(finding for finding, keep in zip(findings, shared, strict=True) if keep),
+        left_out=_left_out(
+            [finding for finding, keep in zip(findings, shared, strict=True) if not keep],
+            {name: groups[name] for name, keep in zip(names, compared, strict=True) if keep},
+            _reasons(_supports(np.ones(len(scores), bool), scores, films, findings)),
+        ),
         gap={finding: gap_of(names, named[:, c], draws[:, :, c]) for c, finding in enumerate(findings)},
         gap_macro=gap_of(names, means, _mean(draws, shared)),
     )
@@ -150,6 +173,48 @@ def known_films(inside: Bool[np.ndarray, "N"], films: LabelledFilms) -> Bool[np.
     """The films of one group whose label of a class is known."""
     known = np.repeat(inside[:, None], films.targets.shape[1], axis=1)
     return known if films.is_known is None else known & films.is_known
+
+
+def _group(
+    inside: Bool[np.ndarray, "N"], films: LabelledFilms, scores: Float[np.ndarray, "N C"], auroc: Metric, why: str
+) -> Group:
+    """One group with its scores; `why` says that its mean is not compared."""
+    found = _supports(inside, scores, films, list(auroc.per_class))
+    lone = lone_patients(found)
+    reasons = _reasons(found) | ({MACRO: why} if why else {})
+    num_patients = len(np.unique(films.patient_ids[inside]))
+    return Group(int(inside.sum()), num_patients, auroc.unbounded(lone), reasons, lone)
+
+
+def _supports(
+    inside: Bool[np.ndarray, "N"], scores: Float[np.ndarray, "N C"], films: LabelledFilms, findings: Sequence[str]
+) -> dict[str, Support]:
+    """What the score of every finding in one group rests on."""
+    return supports(replace(films, is_known=known_films(inside, films)), findings, scores)
+
+
+def _reasons(found: Mapping[str, Support]) -> dict[str, str]:
+    """Why a group does not score a finding."""
+    why = {}
+    for finding, each in found.items():
+        few = [
+            counted(number, side)
+            for number, side in ((each.positives, "positive"), (each.negatives, "negative"))
+            if number < MIN_FILMS
+        ]
+        if each.reason() or few:
+            why[finding] = each.reason() or f"{' and '.join(few)}, fewer than {MIN_FILMS}"
+    return why
+
+
+def _left_out(findings: Sequence[str], compared: Mapping[str, Group], in_all: Mapping[str, str]) -> dict[str, str]:
+    """Why findings are not in the mean: by all images, or by the groups that are compared and do not score them."""
+    found = {}
+    for finding in findings:
+        where = ", ".join(name for name, group in compared.items() if finding in group.reasons)
+        few = f"fewer than {MIN_FILMS} positives or negatives in {where}" if where else "no group can be compared"
+        found[finding] = in_all.get(finding) or few
+    return found
 
 
 def can_score(known: Bool[np.ndarray, "N C"], films: LabelledFilms) -> Bool[np.ndarray, "C"]:

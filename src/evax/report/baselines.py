@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from evax.report.record import Result
 from evax.report.seeds import differing_key, read_settings
+from evax.report.segmentation_record import covered
 
 TABLE = Path(__file__).with_suffix(".csv")
 RESULT = "results.json"
@@ -92,7 +93,7 @@ def read_runs(folders: Sequence[Path]) -> tuple[dict[str, Ours], str]:
     if first is None:
         return {}, ""
     recipe = f", recipe {first.recipe}" if first.recipe else ""
-    scored = f"{first.num_test:,} test films, {len(first.findings)} findings"
+    scored = f"{first.num_test:,} test films, {covered(first)}"
     setting = f"{first.data}, protocol {first.protocol}{recipe}, {scored}"
     return {name: _mean(each) for name, each in found.items()}, setting
 
@@ -123,7 +124,7 @@ def _backbone_of(run: Path, settings: Mapping[str, Any]) -> str:
 def _mean(results: Sequence[Result]) -> Ours:
     values = [100 * result.auroc_macro.value for result in results if result.auroc_macro.value is not None]
     if not values:
-        raise BaselinesError(f"{results[0].name}: no finding could be scored")
+        raise BaselinesError(f"{results[0].name}: {covered(results[0])}; give runs that could be scored")
     low, high = results[0].auroc_macro.low, results[0].auroc_macro.high
     mean = sum(values) / len(values)
     if len(results) > 1 or low is None or high is None:

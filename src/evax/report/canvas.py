@@ -1,9 +1,10 @@
 """What figures for slides share: a canvas without global state, quiet axes, and rows of values with intervals."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -13,51 +14,46 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from evax.report.curves import GREY, GRID, INK, MUTED
+from evax.report.wording import MACRO, Remarks, Score, label, number
 
 DPI = 160
-HEADING = 0.95  # inches
+HEADING = 0.95  # inches, with one line below the title
+LINE = 0.2  # inches: a further line
+CHARACTER = 0.083  # inches: a usual one of that line
 MEAN = "macro mean"
 
 
 class Row(NamedTuple):
-    """One line of a table drawn as dots: its name, value and 95 % interval (None: not scored)."""
+    """One line of a table drawn as dots: its name, value and 95 % interval (None: not scored), and a remark below."""
 
     name: str
     value: float | None
     low: float | None
     high: float | None
     color: str = GREY
+    remark: str = ""
 
 
 @contextmanager
 def slide(path: Path, title: str, subtitle: str, size: tuple[float, float]) -> Iterator[Figure]:
-    """A figure of `size` inches with a heading, written to `path` at the end."""
+    """A figure of `size` inches with a heading, written to `path` at the end.
+
+    A long subtitle is wrapped, for which the figure grows.
+    """
     with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 11, "text.color": INK, "axes.edgecolor": GRID}):
         width, height = size
-        box = (0, 0, 1 - 0.15 / width, 1 - HEADING / height)
+        lines = [line for part in subtitle.split("\n") for line in textwrap.wrap(part, int((width - 0.4) / CHARACTER))]
+        more = LINE * max(0, len(lines) - 1)
+        height += more
+        box = (0, 0, 1 - 0.15 / width, 1 - (HEADING + more) / height)
         layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12, wspace=0.05, hspace=0.06, rect=box)
-        figure = Figure(figsize=size, layout=layout)
+        figure = Figure(figsize=(width, height), layout=layout)
         FigureCanvasAgg(figure)
         figure.text(0.2 / width, 1 - 0.22 / height, title, fontsize=17, fontweight="bold", va="top")
-        figure.text(0.2 / width, 1 - 0.60 / height, subtitle, fontsize=11, color=MUTED, va="top")
+        figure.text(0.2 / width, 1 - 0.60 / height, "\n".join(lines), fontsize=11, color=MUTED, va="top")
         yield figure
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=DPI, metadata={"Software": None})
-
-
-def label(name: str) -> str:
-    """A finding's name as it is written in text."""
-    return name.replace("_", " ")
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A value, or a dash."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
-def interval(score: Mapping[str, float | None], digits: int = 3) -> str:
-    """A value with its interval in brackets."""
-    return f"{number(score['value'], digits)} [{number(score['low'], digits)}, {number(score['high'], digits)}]"
 
 
 def quiet(axes: Axes, title: str = "", note: str = "", *, xlabel: str = "", ylabel: str = "") -> None:
@@ -104,6 +100,14 @@ def dots(axes: Axes, rows: Sequence[Row], *, num_lines: int = 0) -> None:
             fontweight="bold" if is_mean else "normal",
             color=INK if row.value is not None else MUTED,
         )
+        if row.remark:
+            place: dict[str, Any] = {
+                "xycoords": axes.get_yaxis_transform(),
+                "xytext": (0, -10),
+                "textcoords": "offset points",
+            }
+            note = axes.annotate(row.remark, (0.01, height), **place, va="center", fontsize=8, color=MUTED)
+            note.set_in_layout(False)  # a long one would leave no room for the axes
     axes.set_yticks(list(heights), [label(row.name) for row in rows])
     axes.set_ylim(-0.7, top + 0.7)
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -113,10 +117,26 @@ def dots(axes: Axes, rows: Sequence[Row], *, num_lines: int = 0) -> None:
         text.set_fontweight("bold" if row.name == MEAN else "normal")
 
 
-def ranked(metric: Mapping[str, object], macro_color: str, colors: Mapping[str, str] | None = None) -> list[Row]:
-    """The rows of a metric in a report card: the mean, then its classes from best to worst."""
-    per_class: Mapping[str, Mapping[str, float | None]] = metric["per_class"]  # type: ignore[assignment]
-    mean: Mapping[str, float | None] = metric["macro"]  # type: ignore[assignment]
+def ranked(
+    metric: Mapping[str, object],
+    macro_color: str,
+    colors: Mapping[str, str] | None = None,
+    remarks: Mapping[str, str] | None = None,
+) -> list[Row]:
+    """The rows of a metric in a report card: the mean, then its classes from best to worst, with what is to be said."""
+    per_class: Mapping[str, Score] = metric["per_class"]  # type: ignore[assignment]
+    mean: Score = metric["macro"]  # type: ignore[assignment]
     order = sorted(per_class.items(), key=lambda item: -(item[1]["value"] if item[1]["value"] is not None else -1))
-    rows = [Row(name, **score, color=(colors or {}).get(name, GREY)) for name, score in order]
-    return [Row(MEAN, **mean, color=macro_color), *rows]
+    said, shades = remarks or {}, colors or {}
+
+    def row(name: str, score: Score, color: str, key: str) -> Row:
+        return Row(name, score["value"], score["low"], score["high"], color, said.get(key, ""))
+
+    rows = [row(name, score, shades.get(name, GREY), name) for name, score in order]
+    return [row(MEAN, mean, macro_color, MACRO), *rows]
+
+
+def words_on(beside: Remarks) -> dict[str, str]:
+    """What is written below findings in a figure: why there is no score or no interval, or which images are few."""
+    said = {name: beside.words(name) for name in {*beside.remarks, *beside.no_interval}}
+    return said | dict(beside.not_scored)

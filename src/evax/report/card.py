@@ -8,6 +8,7 @@ from evax.report.gaps import draw_subgroups
 from evax.report.operating import draw_precision_recall, draw_roc
 from evax.report.radar import draw_radar
 from evax.report.reliability import draw_reliability
+from evax.report.wording import Remarks
 
 
 class CardError(ValueError):
@@ -30,8 +31,9 @@ def write_card_figures(file: Path, folder: Path) -> list[Path]:
         written = [folder / f"{name}.png" for name in drawers]
         if len(card["findings"]) > 2:
             ours = {name: score["value"] for name, score in card["metrics"]["auroc"]["per_class"].items()}
-            draw_radar(card["findings"], {"ours": ours}, folder / "radar.png")
-            written.append(folder / "radar.png")
+            if any(value is not None for value in ours.values()):
+                draw_radar(card["findings"], {"AUROC": ours}, folder / "radar.png", beside=Remarks.of(card))
+                written.append(folder / "radar.png")
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise CardError(f"{file}: is not a report card ({type(error).__name__}: {error})") from None
     return written

@@ -6,8 +6,9 @@ from typing import Any
 
 from matplotlib.colors import LinearSegmentedColormap
 
-from evax.report.canvas import interval, label, number, slide
+from evax.report.canvas import slide
 from evax.report.curves import BLUE, INK, MUTED
+from evax.report.wording import interval, label, number
 
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", BLUE])
 
@@ -18,7 +19,7 @@ def draw_confusion(card: Mapping[str, Any], path: Path) -> None:
     cells, num_classes = scores["confusion"], len(names)
     sizes = [max(1, sum(row)) for row in cells]
     side = 1.5 * max(num_classes, 3)
-    subtitle = f"accuracy {interval(scores['accuracy'])} · {card['num_films']:,} films"
+    subtitle = f"accuracy {interval(scores['accuracy'])} · {card['num_films']:,} images"
     with slide(path, "Confusion", subtitle, (side + 3.0, side + 2.4)) as figure:
         axes = figure.subplots()
         shares = [[count / size for count in row] for row, size in zip(cells, sizes, strict=True)]
@@ -29,8 +30,11 @@ def draw_confusion(card: Mapping[str, Any], path: Path) -> None:
                 axes.text(called, true - 0.06, f"{count:,}", ha="center", va="center", fontsize=16, color=color)
                 share = f"{100 * shares[true][called]:.1f} %"
                 axes.text(called, true + 0.16, share, ha="center", va="center", fontsize=11, color=color)
-        called_names = [_with(name, "PPV", scores["called"]["ppv"], finding) for name, finding in _pairs(card)]
-        true_names = [_with(name, "sens.", scores["called"]["sensitivity"], finding) for name, finding in _pairs(card)]
+        called = scores["called"]
+        called_names = [_with(name, "PPV", called["ppv"], finding, "never called") for name, finding in _pairs(card)]
+        true_names = [
+            _with(name, "sens.", called["sensitivity"], finding, "no images") for name, finding in _pairs(card)
+        ]
         axes.set_xticks(range(num_classes), called_names)
         axes.set_yticks(range(num_classes), true_names)
         axes.set_xlabel("called", color=MUTED, fontsize=12)
@@ -46,5 +50,7 @@ def _pairs(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(label(finding), finding) for finding in card["findings"]]
 
 
-def _with(name: str, word: str, metric: Mapping[str, Any], finding: str) -> str:
-    return f"{name}\n{word} {number(metric['per_class'][finding]['value'])}"
+def _with(name: str, word: str, metric: Mapping[str, Any], finding: str, otherwise: str) -> str:
+    """A class with its rate, or why it has none."""
+    value = metric["per_class"][finding]["value"]
+    return f"{name}\n{otherwise if value is None else f'{word} {number(value)}'}"

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +16,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 INK, MUTED, GRID = "#22272e", "#6b7480", "#e4e7eb"
 BLUE, GREY, ORANGE = "#1f5fa8", "#98a1ac", "#c8611a"
+NUM_FINDINGS, OVER_FINDINGS = "val/num_findings", ("val/auroc_macro", "val/linear_auroc", "val/knn_auroc")
 NUM_PIECES = 40  # a dense curve is averaged over this many stretches of the run
 
 
@@ -90,6 +91,7 @@ def read_metrics(path: Path) -> dict[str, Curve]:
     if not rows or "trainer/samples_seen" not in rows[0]:
         raise CurvesError(f"{path}: needs a column trainer/samples_seen and at least one row")
     drawn = [line.column for panel in PANELS for line in panel.lines if line.column in rows[0]]
+    drawn += [NUM_FINDINGS] if NUM_FINDINGS in rows[0] else []
     curves = {}
     for column in drawn:
         try:
@@ -155,10 +157,16 @@ def draw_panel(axes: Axes, panel: Panel, curves: dict[str, Curve], end: float) -
         axes.plot(mean.samples, mean.values, color=line.color, linewidth=1.6, marker=marker, markersize=2.6)
     if panel.reference:
         axes.axhline(panel.reference[0], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    style_axes(axes, panel, end)
+    note = panel.unit
     if panel.is_noisy:
         low, high = settled_range([curve for _, curve in shown])
-        axes.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))
+        low, high = low - 0.12 * (high - low), high + 0.12 * (high - low)
+        tell_beyond(axes, [curve for _, curve in shown], low, high)
+    elif NUM_FINDINGS in curves and any(line.column in OVER_FINDINGS for line, _ in shown):
+        note += f", over {curves[NUM_FINDINGS].values[-1]:.0f} findings"
+    style_axes(axes, panel, end, note)
+    if panel.is_noisy:
+        axes.set_ylim(low, high)
     label_ends(axes, panel, shown)
 
 
@@ -169,10 +177,29 @@ def settled_range(curves: Sequence[Curve]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def style_axes(axes: Axes, panel: Panel, end: float) -> None:
+def tell_beyond(axes: Axes, curves: Sequence[Curve], low: float, high: float) -> None:
+    """Write what an axis from `low` to `high` cuts off, beside the first tenth, which alone can be cut."""
+    values = np.concatenate([curve.values for curve in curves])
+    for value, is_cut, height in ((values.max(), values.max() > high, 0.97), (values.min(), values.min() < low, 0.03)):
+        if is_cut:
+            style: dict[str, Any] = {
+                "transform": axes.transAxes,
+                "fontsize": 8,
+                "color": MUTED,
+                "va": "top" if height > 0.5 else "bottom",
+            }
+            axes.text(
+                0.14,
+                height,
+                f"{'↑' if height > 0.5 else '↓'} {'up' if height > 0.5 else 'down'} to {value:.3g}, off the scale",
+                **style,
+            )
+
+
+def style_axes(axes: Axes, panel: Panel, end: float, note: str) -> None:
     """Title and unit at the left, horizontal grid only, and room for the last point."""
     axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold", color=INK, pad=18)
-    axes.text(0, 1.035, panel.unit, transform=axes.transAxes, fontsize=8, color=MUTED)
+    axes.text(0, 1.035, note, transform=axes.transAxes, fontsize=8, color=MUTED)
     axes.set_xlim(-0.015 * end, 1.015 * end)
     axes.margins(y=0.12)
     axes.set_xlabel("samples seen", fontsize=8, color=MUTED)

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from evax.report.record import Result, ResultError
+from evax.report.segmentation_record import covered
+from evax.report.wording import NO_FINDING, interval, plain
 
 
 def describe_gain(folder: Path) -> tuple[str, bool]:
@@ -18,7 +20,12 @@ def describe_gain(folder: Path) -> tuple[str, bool]:
         gain = comparison.auroc_macro
         above = gain.low is not None and gain.low > 0
         verdict = "better" if above else "not shown to be better: the interval includes 0"
-        interval = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
-        lines.append(f"{result.name} minus {comparison.rival}: {interval}, {verdict}")
+        if gain.value is None:
+            verdict = NO_FINDING
+        elif gain.low is None:
+            verdict = "not shown to be better without an interval"
+        lines.append(f"{result.name} minus {comparison.rival}: {plain(interval(vars(gain), signed=True))}, {verdict}")
         is_above &= above
+    if ";" in (words := covered(result)):
+        lines.append(words)
     return "\n".join(lines), is_above

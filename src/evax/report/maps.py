@@ -9,8 +9,9 @@ from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from evax.report.canvas import HEADING, label, slide
+from evax.report.canvas import HEADING, slide
 from evax.report.curves import MUTED
+from evax.report.wording import label
 
 CELL, GAP, TITLE = 2.35, 0.28, 0.28  # inches: side of a picture, space between two, and a line of text above
 COLUMNS = 6  # pictures side by side

@@ -7,8 +7,9 @@ from typing import cast
 import numpy as np
 from matplotlib.projections.polar import PolarAxes
 
-from evax.report.canvas import label, slide
+from evax.report.canvas import slide
 from evax.report.curves import BLUE, GREY, GRID, INK, MUTED, ORANGE
+from evax.report.wording import NO_REASON, Remarks, coverage, label
 
 COLORS = (BLUE, ORANGE, GREY, INK)
 MAX_SERIES = len(COLORS)
@@ -26,8 +27,9 @@ def draw_radar(
     *,
     title: str = "AUROC per finding",
     subtitle: str = "read along a spoke; areas mean nothing",
+    beside: Remarks | None = None,
 ) -> None:
-    """One outline per series over the findings; a finding that a series lacks leaves a gap.
+    """One outline per series over the findings; a finding that a series lacks leaves a gap, and is named with why.
 
     The innermost ring is a multiple of 0.1 below the lowest value. The first series is drawn boldly; at most 4 can be
     told apart.
@@ -41,12 +43,30 @@ def draw_radar(
         raise RadarError("a radar needs a value; every finding of every series is missing")
     inner = np.floor(10 * np.nanmin(list(rows.values())) - MARGIN) / 10
     angles = np.linspace(0, 2 * np.pi, len(findings), endpoint=False)
+    told = beside or Remarks()
+    gaps = {finding: _lacking(finding, series) for finding in findings}
+    gaps = {finding: told.not_scored.get(finding, why) for finding, why in gaps.items() if why}
+    if gaps:
+        subtitle += f"\n{coverage(len(findings) - len(gaps), gaps)}"
     with slide(path, title, subtitle, (10.5, 9.0)) as figure:
         axes = cast("PolarAxes", figure.add_subplot(projection="polar"))
         for order, (name, values) in enumerate(rows.items()):
             _outline(axes, angles, np.array(values), name, order)
-        _style(axes, angles, [label(finding) for finding in findings], float(inner))
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.24, -0.08), frameon=False, fontsize=12)
+        words = dict.fromkeys(gaps, "not scored") | {
+            name: few for name, few in told.remarks.items() if name not in gaps
+        }
+        names = [label(finding) + f"\n{words.get(finding, '')}".rstrip() for finding in findings]
+        _style(axes, angles, names, float(inner))
+        if len(series) > 1:
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, frameon=False, fontsize=12)
+
+
+def _lacking(finding: str, series: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Why an outline has a gap at a finding; "" where none has."""
+    without = [name for name, values in series.items() if values.get(finding) is None]
+    if len(without) == len(series):
+        return NO_REASON
+    return f"not scored by {', '.join(without)}" if without else ""
 
 
 def _value(value: float | None) -> float:

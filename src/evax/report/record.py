@@ -55,7 +55,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Result:
-    """A committed result. `name` is the file's stem; `recipe` tells code from paper under official."""
+    """A committed result. `name` is the file's stem; `recipe` tells code from paper under official.
+
+    `not_scored` says why a finding has no AUROC, also findings that are not among `findings`; `remarks` which are
+    scored on few images, `no_interval` why an interval is missing, `cautions` what else a reader must not overlook.
+    """
 
     name: str
     method: str
@@ -79,6 +83,10 @@ class Result:
     command: str
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
+    not_scored: dict[str, str] = dataclasses.field(default_factory=dict)
+    remarks: dict[str, str] = dataclasses.field(default_factory=dict)
+    no_interval: dict[str, str] = dataclasses.field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The file's text: two spaces of indent, field order as declared."""
@@ -122,8 +130,16 @@ def read_results(folder: Path) -> list[Result]:
 
 
 def _without_absent(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Fields of a dataclass; a linear probe has no votes."""
-    return {name: value for name, value in items if value is not None or name not in ("neighbors", "temperature")}
+    """Fields of a dataclass; a linear probe has no votes, and most results nothing to be said beside them."""
+    absent: dict[str, Any] = {
+        "neighbors": None,
+        "temperature": None,
+        "not_scored": {},
+        "remarks": {},
+        "no_interval": {},
+        "cautions": (),
+    }
+    return {name: value for name, value in items if name not in absent or value != absent[name]}
 
 
 def _refuse_constant(constant: str) -> float:
@@ -156,7 +172,10 @@ def _decode_fields(kind: Any, value: Any, file: str, field: str) -> Any:
     prefix = f"{field}." if field else ""
     if not isinstance(value, dict):
         raise ResultError(f"{file}: field {field or 'top level'!r} must be an object")
-    optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
+    missing = dataclasses.MISSING
+    optional = {
+        each.name for each in dataclasses.fields(kind) if (each.default, each.default_factory) != (missing,) * 2
+    }
     for name in hints:
         if name not in value and name not in optional:
             raise ResultError(f"{file}: field {prefix + name!r} is missing")

@@ -6,9 +6,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from evax.report.canvas import MEAN, Row, dots, number, quiet, slide, unit_square
-from evax.report.curves import BLUE, GREY, INK, MUTED
-from evax.report.operating import SIZE
+from evax.report.canvas import MEAN, Row, dots, quiet, slide, unit_square
+from evax.report.curves import BLUE, GREY, INK, MUTED, ORANGE
+from evax.report.operating import BELOW, SIZE
+from evax.report.wording import Remarks, number
 
 SMALLEST = 1e-3  # shown on logarithmic axes
 RARE = 0.15  # prevalence below which most probabilities are small, and linear axes show one corner
@@ -20,12 +21,20 @@ def draw_reliability(card: Mapping[str, Any], path: Path) -> None:
     after = metrics.get("ece_calibrated")
     subtitle = f"macro ECE {number(metrics['ece']['macro']['value'])}"
     if after:
-        subtitle += f", after temperature scaling on validation films {number(after['macro']['value'])}"
+        subtitle += f", after temperature scaling on validation images {number(after['macro']['value'])}"
+    whole = Remarks(dict.fromkeys(metrics["ece"]["not_scored"], "no known label") | not_output(card))
+    subtitle = "\n".join([subtitle, *card["cautions"], whole.coverage(metrics["ece"]["per_class"])]).replace("->", "→")
     with slide(path, "Calibration", subtitle, SIZE) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
         _draw_bins(left, card["reliability"])
         quiet(right, "Expected calibration error", "○ as trained   ● temperature-scaled" if after else "as trained")
-        _draw_errors(right, metrics["ece"], after)
+        _draw_errors(right, metrics["ece"], after, card["remarks"])
+
+
+def not_output(card: Mapping[str, Any]) -> dict[str, str]:
+    """The findings that nothing can be said of: a class without a known label, or that the model lacks."""
+    missing = card["metrics"]["ece"]["not_scored"]
+    return {name: why for name, why in card["not_scored"].items() if name in missing}
 
 
 def _draw_bins(axes: Axes, reliability: Mapping[str, Any]) -> None:
@@ -40,7 +49,13 @@ def _draw_bins(axes: Axes, reliability: Mapping[str, Any]) -> None:
         if reliability[name]:
             points = [(max(low, each["probability"]), max(low, each["frequency"])) for each in reliability[name]]
             axes.plot(*zip(*points, strict=True), "o-", color=color, lw=2.2, ms=7, label=words, clip_on=False)
-    quiet(axes, xlabel="mean probability of the bin", ylabel="share that is positive")
+    quiet(
+        axes,
+        "All findings together",
+        "bins of equally many images",
+        xlabel="mean probability of the bin",
+        ylabel="share that is positive",
+    )
     unit_square(axes)
     if low:
         ticks, names = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1], ["≤0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1"]
@@ -48,13 +63,20 @@ def _draw_bins(axes: Axes, reliability: Mapping[str, Any]) -> None:
         axes.set_xticks(ticks, names)
         axes.set_yticks(ticks, names)
         axes.minorticks_off()
-    axes.legend(loc="upper left", frameon=False, fontsize=11)
+    axes.legend(ncols=3, fontsize=11, **BELOW)
 
 
-def _draw_errors(axes: Axes, before: Mapping[str, Any], after: Mapping[str, Any] | None) -> None:
+def _draw_errors(
+    axes: Axes, before: Mapping[str, Any], after: Mapping[str, Any] | None, remarks: Mapping[str, str]
+) -> None:
     last = after or before
     order = sorted(last["per_class"].items(), key=lambda item: -(item[1]["value"] or 0))
-    rows = [Row(MEAN, **last["macro"], color=BLUE), *(Row(name, **score, color=INK) for name, score in order)]
+    rows = [Row(MEAN, **last["macro"], color=BLUE)]
+    for name, score in order:
+        was = before["per_class"][name]["value"]
+        raised = f"raised from {number(was)}" if after and was is not None and (score["value"] or 0) > was else ""
+        words = "; ".join(filter(None, (remarks.get(name, ""), raised)))
+        rows.append(Row(name, **score, color=ORANGE if raised else INK, remark=words))
     dots(axes, rows)
     if after:
         for height, row in enumerate(reversed(rows)):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from evax.report.comparison import comparisons_section
 from evax.report.explanation import localisation_section
-from evax.report.record import Interval, Result, read_results
-from evax.report.segmentation_record import segmentation_section
+from evax.report.record import Result, read_results
+from evax.report.segmentation_record import covered, segmentation_section
+from evax.report.wording import MACRO, Remarks, interval, label, number
 
 HEADLINE = "Pneumonia"  # the finding shown beside the macro mean
 
@@ -53,8 +54,8 @@ def _section(results: list[Result]) -> str:
         "### Per finding",
         "",
         *_table(
-            ["method", *(finding.replace("_", " ") for finding in first.findings)],
-            [[r.method, *(_interval(r.auroc[finding]) for finding in first.findings)] for r in results],
+            ["method", *(label(finding) for finding in first.findings)],
+            [[r.method, *(_score(r, finding) for finding in first.findings)] for r in results],
         ),
         "",
         *_differences(results),
@@ -68,12 +69,21 @@ def _section(results: list[Result]) -> str:
 def _summary(results: list[Result]) -> list[str]:
     findings = results[0].findings
     headline = [HEADLINE] if HEADLINE in findings else []
-    header = ["method", f"macro over {len(findings)}", *headline, "train films", "features", "C", "CV macro"]
+    counts = {covered(result).partition(";")[0].rpartition(" ")[0] for result in results}
+    header = [
+        "method",
+        f"macro over {' or '.join(sorted(counts))}",
+        *headline,
+        "train films",
+        "features",
+        "C",
+        "CV macro",
+    ]
     rows = [
         [
             result.method,
-            f"**{_number(result.auroc_macro.value)}** {_bounds(result.auroc_macro)}",
-            *(_interval(result.auroc[finding]) for finding in headline),
+            _bold(_score(result, MACRO)),
+            *(_score(result, finding) for finding in headline),
             f"{result.num_train:,}",
             *_choice(result),
         ]
@@ -86,14 +96,14 @@ def _choice(result: Result) -> list[str]:
     """What cross-validation chose; dashes for a method without such a choice."""
     if result.chosen is None:
         return ["–", "–", "–"]
-    score = f"{_number(result.chosen.auroc_macro)} (best of {len(result.trials)})"
+    score = f"{number(result.chosen.auroc_macro)} (best of {len(result.trials)})"
     return [result.chosen.features, result.chosen.setting, score]
 
 
 def _differences(results: list[Result]) -> list[str]:
     methods = {result.name: result.method for result in results}
     rows = [
-        [result.method, methods[comparison.rival], _interval(comparison.auroc_macro, signed=True)]
+        [result.method, methods[comparison.rival], interval(vars(comparison.auroc_macro), signed=True)]
         for result in results
         for comparison in result.comparisons
     ]
@@ -103,14 +113,15 @@ def _differences(results: list[Result]) -> list[str]:
 
 
 def _provenance(result: Result) -> list[str]:
-    undefined = [finding for finding, interval in result.auroc.items() if interval.value is None]
+    words = covered(result)
     return [
         f"**{result.method}** (`results/{result.name}.json`)",
         "",
         f"- command: `{result.command}`",
         f"- commit `{result.commit[:12]}`, config `{result.config_hash[:12]}`, seed {result.seed}, "
         f"train ids `{result.train_ids_digest[:12]}`",
-        *([f"- not scorable, left out of the mean: {', '.join(undefined)}"] if undefined else []),
+        *([f"- {words}"] if ";" in words else []),
+        *(f"- {caution}" for caution in result.cautions),
         *(f"- {note}" for note in result.notes),
         "",
     ]
@@ -125,16 +136,11 @@ def _escape(cell: str) -> str:
     return cell.replace("|", "\\|").replace("\n", " ")
 
 
-def _number(value: float | None, *, signed: bool = False) -> str:
-    if value is None:
-        return "–"
-    text = f"{value:+.3f}" if signed else f"{value:.3f}"
-    return text.replace("-", "−")
+def _bold(score: str) -> str:
+    value, _, beside = score.partition(" ")
+    return f"**{value}** {beside}".rstrip()
 
 
-def _bounds(interval: Interval, *, signed: bool = False) -> str:
-    return f"[{_number(interval.low, signed=signed)}, {_number(interval.high, signed=signed)}]"
-
-
-def _interval(interval: Interval, *, signed: bool = False) -> str:
-    return f"{_number(interval.value, signed=signed)} {_bounds(interval, signed=signed)}"
+def _score(result: Result, name: str) -> str:
+    score = result.auroc_macro if name == MACRO else result.auroc[name]
+    return Remarks.of(vars(result)).interval(name, vars(score))

@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from evax.report.canvas import Row, dots, label, number, quiet, slide
+from evax.report.canvas import Row, dots, quiet, slide
 from evax.report.curves import BLUE, GREY, INK, MUTED, ORANGE
-from evax.report.segmentation_record import HEADLINE, LABELS
+from evax.report.segmentation_record import HEADLINE, LABELS, NEEDED, NO_POSITIVES
+from evax.report.wording import CLASSES, coverage, label, number
 
 # Colours that remain apart for readers who do not tell red from green.
 HIT, FALSE, MISSED, OTHER = "#00a884", "#ffa600", "#d4408f", "#7a5cff"
@@ -83,13 +84,23 @@ def write_score_figures(card_file: Path, predictions: Path, folder: Path) -> lis
 
 def draw_scores(card: Mapping[str, Any], path: Path) -> None:
     """Every convention's score of overlap, and what is true of whole films: the mean over classes with its interval."""
-    metrics = {name: card["metrics"][name]["macro"] for name in LABELS if name != "hd95_px"}
-    rows = [Row(LABELS[name], **score, color=BLUE if name == HEADLINE else GREY) for name, score in metrics.items()]
+    names = [name for name in LABELS if name != "hd95_px"]
+    rows = [
+        Row(
+            LABELS[name],
+            **card["metrics"][name]["macro"],
+            color=BLUE if name == HEADLINE else GREY,
+            remark=NEEDED.get(name, NO_POSITIVES) if card["metrics"][name]["macro"]["value"] is None else "",
+        )
+        for name in names
+    ]
     distance = card["metrics"]["hd95_px"]["macro"]
     numbers = "; ".join(
         f"{label(name)}: {of['positive']} positive, {of['empty']} empty films" for name, of in card["numbers"].items()
     )
     subtitle = f"95 % interval over {card['num_patients']} patients. {numbers}"
+    if card["not_scored"]:
+        subtitle += f"\n{coverage(len(card['classes']) - len(card['not_scored']), card['not_scored'], CLASSES)}"
     with slide(path, "One segmentation by every convention", subtitle, (11.0, 0.42 * len(rows) + 2.3)) as figure:
         axes = figure.subplots()
         quiet(axes, xlabel=f"score; HD95 {number(distance['value'], 1)} pixels")
@@ -135,7 +146,8 @@ def draw_histogram(axes: Axes, values: Float[np.ndarray, "N"], name: str) -> Non
 def draw_thresholds(axes: Axes, card: Mapping[str, Any], name: str) -> None:
     """Pooled Dice of test and validation films at every threshold."""
     curves, used = card["dice_by_threshold"], card["thresholds"][name]
-    quiet(axes, "", f"threshold {used:g}", xlabel="threshold", ylabel="pooled Dice")
+    few = card["threshold_remarks"].get(name, "")
+    quiet(axes, "", f"threshold {used:g}{f' ({few})' if few else ''}", xlabel="threshold", ylabel="pooled Dice")
     for split, color in (("val", GREY), ("test", BLUE)):
         if split in curves:
             heights = [np.nan if value is None else value for value in curves[split][name]]

@@ -1,5 +1,6 @@
 """The results file of a segmentation, and the section of the page of results that shows such files."""
 
+import dataclasses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from evax.report.record import Interval, Result, ResultError, parse
+from evax.report.wording import CLASSES, MACRO, Remarks, coverage, label, plain
 
 HEADLINE = "dice_pooled"
 MEAN = "mean"  # over the classes
@@ -25,6 +27,13 @@ LABELS = {  # of scores, by the convention and who counts so
     "film_hit_rate": "positive films hit",
     "film_specificity": "empty films left empty",
 }
+NEEDED = {  # by scores that some images do not allow, why a class has none; the others need positive images
+    "hd95_px": "no image shows the class in truth and prediction",
+    "film_specificity": "no empty test images",
+    "dice_per_image": "no test images",
+    "jaccard_per_image": "no test images",
+}
+NO_POSITIVES = "no positive test images"
 COLUMNS = ("dice_pooled", "jaccard_pooled", "dice_with_background", "dice_per_image", "dice_positives", "hd95_px")
 
 
@@ -34,6 +43,8 @@ class SegmentationResult:
 
     `inference` says what the network saw: "whole film", with "flip" or "window=W stride=S". `mask` names the pack's
     mask that was read, and `frame` is the side of the pack's films in pixels; older files tell neither.
+    `remarks` says which classes few test images show or none, `no_interval` why an interval of pooled Dice is missing,
+    `threshold_remarks` which thresholds few validation images chose.
     """
 
     task: Literal["segmentation"]
@@ -61,6 +72,9 @@ class SegmentationResult:
     notes: tuple[str, ...]
     mask: str = ""
     frame: int | None = None
+    remarks: dict[str, str] = dataclasses.field(default_factory=dict)
+    no_interval: dict[str, str] = dataclasses.field(default_factory=dict)
+    threshold_remarks: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def from_json(cls, text: str, file: str) -> "SegmentationResult":
@@ -97,19 +111,54 @@ def headlines(result: Result | SegmentationResult, title: str) -> dict[str, Inte
     return {title: result.auroc_macro} | {f"minus {each.rival}": each.auroc_macro for each in result.comparisons}
 
 
+def covered(result: Result | SegmentationResult) -> str:
+    """Over how many findings, or classes, that score is, and why others are not among them."""
+    if isinstance(result, SegmentationResult):
+        return missing_of(result, HEADLINE)
+    return Remarks.of(vars(result)).coverage({name: vars(score) for name, score in result.auroc.items()})
+
+
 def summarise_masks(result: SegmentationResult) -> str:
     """Every score of the mean over classes, and pooled Dice of each class, for the terminal."""
-    rows = [(LABELS[name], result.scores[name][MEAN]) for name in LABELS]
+    lines = [f"{LABELS[name]:<50} {mean_of(result, name)}" for name in LABELS]
     if len(result.classes) > 1:
-        rows += [(f"Dice, pooled: {name}", result.scores[HEADLINE][name]) for name in result.classes]
-    cut = ", ".join(f"{name} {value:g}" for name, value in result.thresholds.items())
+        beside = Remarks(dict.fromkeys(result.classes, NO_POSITIVES), result.remarks, result.no_interval)
+        scores = {name: vars(result.scores[HEADLINE][name]) for name in result.classes}
+        lines += [f"{f'Dice, pooled: {name}':<50} {beside.row(name, score)}" for name, score in scores.items()]
+    else:
+        lines += [f"{label(name)}: {words}" for name, words in result.remarks.items()]
     return "\n".join(
         [
             "test masks, 95 % interval over patients",
-            *(f"{name:<50} {number(score)}  {bounds(score)}" for name, score in rows),
-            f"threshold: {cut}, by {result.threshold_from}; {result.inference}",
+            *lines,
+            f"threshold: {cut(result)}, by {result.threshold_from}; {result.inference}",
             "",
         ]
+    )
+
+
+def mean_of(result: SegmentationResult, name: str) -> str:
+    """A score's mean over the classes for the terminal, and which of them it is not over, and why."""
+    score, missing = result.scores[name][MEAN], missing_of(result, name)
+    if score.value is None:
+        return f"not scored: {NEEDED.get(name, NO_POSITIVES)}"
+    why = result.no_interval if name == HEADLINE else {}
+    text = Remarks(no_interval={MACRO: why.get(MEAN, "")}).row(MACRO, vars(score))
+    return f"{text}  {missing}" if missing else text
+
+
+def missing_of(result: SegmentationResult, name: str) -> str:
+    """Which classes a score does not have, and why; "" where it has them all."""
+    scores = {each: result.scores[name].get(each, Interval(None, None, None)) for each in result.classes}
+    missing = {each: NEEDED.get(name, NO_POSITIVES) for each, score in scores.items() if score.value is None}
+    return coverage(len(scores) - len(missing), missing, CLASSES) if missing else ""
+
+
+def cut(result: SegmentationResult) -> str:
+    """The threshold of each class, and what must be said beside it."""
+    return ", ".join(
+        f"{name} {value:g}" + (f" ({result.threshold_remarks[name]})" if name in result.threshold_remarks else "")
+        for name, value in result.thresholds.items()
     )
 
 
@@ -153,9 +202,9 @@ def _group(results: list[SegmentationResult]) -> str:
 
 
 def _row(result: SegmentationResult) -> str:
-    scores = [f"{number(score)} {bounds(score)}" for score in (result.scores[name][MEAN] for name in COLUMNS)]
-    cut = ", ".join(f"{value:g}" for value in result.thresholds.values())
-    cells = [result.method, *scores, f"{cut} ({result.threshold_from})", f"{result.num_train:,}"]
+    scores = [plain(Remarks.of(vars(result)).interval(MEAN, vars(result.scores[name][MEAN]))) for name in COLUMNS]
+    used = ", ".join(f"{value:g}" for value in result.thresholds.values())
+    cells = [result.method, *scores, f"{used} ({result.threshold_from})", f"{result.num_train:,}"]
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
@@ -165,6 +214,7 @@ def _provenance(result: SegmentationResult) -> Iterable[str]:
         f"({of['false_alarms']} false alarms)"
         for name, of in result.numbers.items()
     )
+    told = (result.remarks, result.threshold_remarks)
     return [
         f"**{result.method}** (`results/segmentation/{result.name}.json`)",
         "",
@@ -172,17 +222,8 @@ def _provenance(result: SegmentationResult) -> Iterable[str]:
         f"- commit `{result.commit[:12]}`, config `{result.config_hash[:12]}`, seed {result.seed}, "
         f"train ids `{result.train_ids_digest[:12]}`, {result.inference}",
         f"- {counts}",
+        *(f"- {LABELS[name]}: {words}" for name in COLUMNS if (words := missing_of(result, name))),
+        *(f"- {label(name)}: {words}" for each in told for name, words in each.items()),
         *(f"- {note}" for note in result.notes),
         "",
     ]
-
-
-def number(score: Interval) -> str:
-    """The value, or a dash."""
-    return "–" if score.value is None else f"{score.value:.3f}"
-
-
-def bounds(score: Interval) -> str:
-    """The interval in brackets."""
-    low, high = (number(Interval(each, None, None)) for each in (score.low, score.high))
-    return f"[{low}, {high}]"

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from evax.report.segmentation_record import headlines, read_any
+from evax.report.segmentation_record import covered, headlines, read_any
 
 JOB, METRICS = "job.json", "metrics.csv"
 RESULTS = {  # of a job's folder, and what the macro AUROC in it is called
@@ -35,21 +35,23 @@ class SweepError(ValueError):
 
 
 class Score(NamedTuple):
-    """A value, with its 95 % interval where there is one."""
+    """A value with its 95 % interval where there is one, and over how many findings it is where not over all."""
 
     value: float
     low: float | None = None
     high: float | None = None
+    over: str = ""
 
     def __str__(self) -> str:
         interval = "" if self.low is None or self.high is None else f" [{self.low:.3f}, {self.high:.3f}]"
-        return f"{self.value:.3f}{interval}"
+        return f"{self.value:.3f}{interval}{f' ({self.over})' if self.over else ''}"
 
 
 class Job(NamedTuple):
     """One job of a multirun: its overrides, how far it is, and its scores or the error that ended it.
 
-    `axis` is the key that the multirun is about, and `paper` what the paper says of its values.
+    `axis` is the key that the multirun is about, and `paper` what the paper says of its values. `missing` says by the
+    name of a score which findings it is not over, and why.
     """
 
     number: int
@@ -59,6 +61,7 @@ class Job(NamedTuple):
     error: str | None
     axis: str | None
     paper: dict[str, str]
+    missing: dict[str, str]
 
 
 def read_jobs(folder: Path, *, have_ended: bool = False) -> list[Job]:
@@ -81,11 +84,21 @@ def write_sweep(folder: Path, jobs: Sequence[Job]) -> str:
     header, rows = table([job for job in jobs if job.state != FAILED], keys)
     with (folder / "sweep.csv").open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([header, *rows])
-    text = "\n".join([*_markdown(header, rows), *(["", *failed] if failed else [])]) + "\n"
+    below = [*_unscored(finished), *failed]
+    text = "\n".join([*_markdown(header, rows), *(["", *below] if below else [])]) + "\n"
     (folder / "sweep.md").write_text(text, encoding="utf-8")
     if any(job.scores for job in finished):
         draw(finished, keys).savefig(folder / "sweep.png", dpi=160, metadata={"Software": None})
     return text
+
+
+def _unscored(jobs: Sequence[Job]) -> list[str]:
+    """Which findings scores are not over, and why; what is true of several jobs once."""
+    numbers: dict[str, list[str]] = {}
+    for job in jobs:
+        for name, words in job.missing.items():
+            numbers.setdefault(f"{name}: {words}", []).append(str(job.number))
+    return [f"job{'s' * (len(each) > 1)} {', '.join(each)}: {words}" for words, each in numbers.items()]
 
 
 def varied(jobs: Sequence[Job]) -> list[str]:
@@ -147,8 +160,8 @@ def _read_job(folder: Path, *, have_ended: bool) -> Job:
     if state in (RUNNING, SUBMITTED):
         state = STOPPED if have_ended else _present_state(folder, state, content)
     paper = {str(value): str(word or "") for value, word in content.get("paper", [])}
-    scores = _scores(folder) if state == FINISHED else {}
-    return Job(int(folder.name), overrides, state, scores, error, content.get("axis"), paper)
+    scores, missing = _scores(folder) if state == FINISHED else ({}, {})
+    return Job(int(folder.name), overrides, state, scores, error, content.get("axis"), paper, missing)
 
 
 def _present_state(folder: Path, state: str, content: Mapping[str, Any]) -> str:
@@ -172,21 +185,27 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _scores(folder: Path) -> dict[str, Score]:
+def _scores(folder: Path) -> tuple[dict[str, Score], dict[str, str]]:
+    """The scores of a job, and by their names which findings they are not over."""
     scores: dict[str, Score] = {}
+    missing: dict[str, str] = {}
     for path, title in RESULTS.items():
         if not (folder / path).exists():
             continue
         result = read_any((folder / path).read_text(encoding="utf-8"), str(folder / path))
         intervals = headlines(result, title)
-        scores |= {name: Score(i.value, i.low, i.high) for name, i in intervals.items() if i.value is not None}
+        first, words = next(iter(intervals)), covered(result)
+        if ";" in words:
+            missing[first] = words
+        over = words.partition(";")[0] if ";" in words else ""
+        scores |= {name: Score(i.value, i.low, i.high, over) for name, i in intervals.items() if i.value is not None}
     if (folder / METRICS).exists():
         with (folder / METRICS).open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
         for column, name in LAST.items():
             values = [row[column] for row in rows if row.get(column)]
             scores |= {name: Score(float(values[-1]))} if values else {}
-    return scores
+    return scores, missing
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from evax.report.canvas import label, number, slide
+from evax.report.canvas import slide
 from evax.report.confusion import SHADES
 from evax.report.curves import INK, MUTED
 from evax.report.record import Interval, Result, ResultError
 from evax.report.segmentation_record import read_any
+from evax.report.wording import coverage, label, number
 
 RESULT = "results.json"
 CHANCE, DARK = 0.5, 0.75  # where shades begin, and from where numbers on them are white
@@ -19,11 +20,12 @@ Cells = Mapping[tuple[str, str], float]  # mean AUROC by classifier and test set
 
 
 class Transfer(NamedTuple):
-    """A classifier's AUROC on one test set, by the common name of the finding."""
+    """A classifier's AUROC on one test set, and why findings have none, by the common name of the finding."""
 
     classifier: str
     data: str
     auroc: dict[str, Interval]
+    not_scored: dict[str, str]
 
 
 def write_transfer(folder: Path, runs: Sequence[Path], synonyms: Mapping[str, str]) -> str:
@@ -39,9 +41,11 @@ def write_transfer(folder: Path, runs: Sequence[Path], synonyms: Mapping[str, st
     cells = {(each.classifier, each.data): mean(each, findings) for each in transfers}
     folder.mkdir(parents=True, exist_ok=True)
     text = table(cells) + f"\nMean AUROC over {', '.join(map(label, findings))}; – was not scored.\n"
+    if missing := left_out(transfers, findings):
+        text += f"{coverage(len(findings), missing)}\n"
     (folder / "transfer.md").write_text(text, encoding="utf-8")
     write_csv(folder / "transfer.csv", transfers)
-    draw_transfer(folder / "transfer.png", cells, findings)
+    draw_transfer(folder / "transfer.png", cells, findings, missing)
     return text
 
 
@@ -57,7 +61,8 @@ def read_transfers(runs: Sequence[Path], synonyms: Mapping[str, str]) -> list[Tr
         if pair in transfers:
             raise ResultError(f"{path}: {result.name} on {result.data} comes twice; name= tells classifiers apart")
         auroc = {synonyms.get(finding, finding): value for finding, value in result.auroc.items()}
-        transfers[pair] = Transfer(*pair, auroc)
+        missing = {synonyms.get(finding, finding): why for finding, why in result.not_scored.items()}
+        transfers[pair] = Transfer(*pair, auroc, missing)
     return list(transfers.values())
 
 
@@ -92,6 +97,17 @@ def shared_findings(transfers: Sequence[Transfer]) -> list[str]:
     return shared
 
 
+def left_out(transfers: Sequence[Transfer], shared: Sequence[str]) -> dict[str, str]:
+    """The findings that some cell has not scored, and why in the first of them."""
+    names = dict.fromkeys(name for each in transfers for name in (*each.auroc, *each.not_scored) if name not in shared)
+    found = {}
+    for name in names:
+        cell = next(each for each in transfers if (score := each.auroc.get(name)) is None or score.value is None)
+        why = cell.not_scored.get(name, "not scored")
+        found[name] = f"{why} ({cell.classifier} on {cell.data})"
+    return found
+
+
 def mean(transfer: Transfer, findings: Sequence[str]) -> float:
     """Mean AUROC over some findings."""
     values = [transfer.auroc[name].value for name in findings]
@@ -115,18 +131,23 @@ def write_csv(path: Path, transfers: Sequence[Transfer]) -> None:
     """A line for each finding of each cell, with its 95 % interval; unscored values are empty."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["classifier", "data", "finding", "auroc", "low", "high"])
-        for classifier, data, auroc in transfers:
-            writer.writerows([classifier, data, name, *vars(value).values()] for name, value in auroc.items())
+        writer.writerow(["classifier", "data", "finding", "auroc", "low", "high", "not_scored"])
+        for classifier, data, auroc, missing in transfers:
+            scored = [[name, *vars(value).values(), missing.get(name, "")] for name, value in auroc.items()]
+            others = [[name, "", "", "", why] for name, why in missing.items() if name not in auroc]
+            writer.writerows([classifier, data, *row] for row in [*scored, *others])
 
 
-def draw_transfer(path: Path, cells: Cells, findings: Sequence[str]) -> None:
+def draw_transfer(path: Path, cells: Cells, findings: Sequence[str], missing: Mapping[str, str]) -> None:
     """The matrix, shaded from chance upwards."""
     classifiers, data_sets = names(cells)
     values = [[cells.get((row, column), float("nan")) for column in data_sets] for row in classifiers]
     size = 3.6 + 1.7 * len(data_sets), 2.1 + 0.8 * len(classifiers)
     few = ", ".join(map(label, findings[:3])) + (" …" if len(findings) > 3 else "")
-    with slide(path, "Transfer", f"mean AUROC, {len(findings)} shared findings: {few}", size) as figure:
+    subtitle = f"mean AUROC, {len(findings)} shared findings: {few}"
+    if missing:
+        subtitle += f"\n{coverage(len(findings), missing)}"
+    with slide(path, "Transfer", subtitle, size) as figure:
         axes = figure.subplots()
         axes.imshow(values, cmap=SHADES, vmin=CHANCE, vmax=1, aspect="auto")
         for row, line in enumerate(values):

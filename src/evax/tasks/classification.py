@@ -141,7 +141,7 @@ class Classifier(Task):
         with torch.no_grad():
             loss = self.loss(*(torch.as_tensor(each) for each in (predictions.logits, *targets)))
         scored = macro(auroc_per_class(self.scores(predictions.logits), *targets))
-        self.record({"val/loss": loss, "val/auroc_macro": scored.value})
+        self.record({"val/loss": loss, "val/auroc_macro": scored.value, "val/num_findings": scored.num_defined})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the classes and what films look like to them beside the weights, for `evax.load_classifier`."""

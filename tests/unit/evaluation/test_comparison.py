@@ -52,9 +52,22 @@ def test_class_of_one_method_only_leaves_the_mean_and_is_named(films):
     found = compare_scores(scores[None], rival[None], labelled, FINDINGS, num_draws=20)
     assert found.difference.not_scored == ("Edema",)
     assert found.difference.macro == found.difference.per_class["Mass"]
+    assert found.not_scored == {"Edema": "class not in the model's outputs (second)"}
     content = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert content["delong"]["Edema"]["p"] is None
     assert content["scores"] == {"Mass": list(found.scores["Mass"]), "Edema": [pytest.approx(0.9, abs=0.1), None]}
+
+
+def test_a_class_that_no_film_allows_is_named_with_its_reason(films):
+    scores, rival, labelled = films
+    targets = labelled.targets.copy()
+    targets[:, 1] = 1
+    targets[3:, 0] = 0
+    targets[:3, 0] = 1
+    few = LabelledFilms(labelled.image_ids, labelled.patient_ids, targets)
+    found = compare_scores(scores[None], rival[None], few, FINDINGS, num_draws=20).to_json()
+    assert found["not_scored"] == {"Edema": "no negative test images"}
+    assert found["remarks"] == {"Mass": "3 positives"}
 
 
 def test_several_runs_count_by_their_mean(films):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from evax.evaluation.segmentation import (
+    FN,
     THRESHOLDS,
     check_classes,
     confusion,
@@ -15,6 +16,7 @@ from evax.evaluation.segmentation import (
     jaccard,
     stack,
 )
+from evax.evaluation.segmentation_card import Segmented, segmentation_card
 from evax.evaluation.segmentation_scores import SCORES, metrics_of_masks, numbers_of_films, quantities, scores_of
 from evax.evaluation.surface import hd95
 
@@ -140,15 +142,31 @@ def test_several_classes_share_no_pixel_and_the_counts_are_of_the_decided_mask()
     np.testing.assert_array_equal(film.curve[1, 19], film.counts[2])
 
 
+def test_a_card_says_what_few_images_of_a_class_allow():
+    counts = [np.array([3, 1, 2, 10])] * 2 + [np.array([0, 4, 0, 12])] * 4
+    films = Segmented(np.arange(6), np.array(list("aabcde")), stack([film_of(each) for each in counts]))
+    val = np.zeros((4, 1, 99, 4), np.int64)
+    val[:2, ..., FN] = 5
+    card = segmentation_card(("spot",), films, val, np.array([0.5]), "validation films", num_draws=30)
+    assert card.remarks == {"spot": "2 positives"}
+    assert card.no_interval["spot"] == "1 positive patient"
+    assert card.threshold_remarks == {"spot": "threshold fitted on 2 positives"}
+    assert np.isnan(card.metrics["dice_positives"].per_class["spot"].low)
+    assert not np.isnan(card.metrics["dice_per_image"].per_class["spot"].low)
+    none = segmentation_card(("spot",), films, 0 * val, np.array([0.5]), "validation films", num_draws=3)
+    assert none.threshold_remarks == {"spot": "0.5: no validation image shows it"}
+    assert segmentation_card(("spot",), films, val, np.array([0.3]), "official", num_draws=3).threshold_remarks == {}
+
+
 def test_a_mask_of_255_is_refused_not_scored():
     with pytest.raises(ValueError, match="a mask holds 255, and there are 1 classes"):
         check_classes(np.full((3, 3), 255, np.uint8), 1)
 
 
 def test_intervals_are_over_patients():
-    """Films of one patient are drawn together: with one patient every resample is the set itself."""
+    """Films of one patient are drawn together: with one patient nothing varies, and there is no interval."""
     films = stack([film_of(np.array([3, 1, 2, 10])), film_of(np.array([0, 4, 1, 11]))])
     once = metrics_of_masks(films, np.array(["p", "p"]), ["spot"], num_draws=20, seed=0)["dice_pooled"].macro
-    assert once.low == once.value == once.high
+    assert np.isnan([once.low, once.high]).all()
     apart = metrics_of_masks(films, np.array(["p", "q"]), ["spot"], num_draws=20, seed=0)["dice_pooled"].macro
     assert apart.low < apart.value < apart.high

@@ -68,6 +68,9 @@ def test_class_with_few_films_in_a_group_is_named(films):
         "sex", groups, scores, LabelledFilms(labelled.image_ids, labelled.patient_ids, targets), FINDINGS, **OPTIONS
     )
     assert found.groups["b"].auroc.not_scored == ("Edema",)
+    assert found.groups["b"].reasons == {"Edema": "4 positives, fewer than 5"}
+    assert found.groups["a"].reasons == {}
+    assert found.left_out == {"Edema": "fewer than 5 positives or negatives in b"}
     assert found.groups["a"].auroc.not_scored == ()
     assert found.macro_over == ("Mass",)
     assert found.groups["a"].auroc.macro == found.groups["a"].auroc.per_class["Mass"]
@@ -81,6 +84,7 @@ def test_group_that_scores_little_does_not_shrink_the_mean(films):
     found = subgroup_aurocs("sex", groups, scores, labelled, FINDINGS, **OPTIONS)
     assert found.macro_over == FINDINGS
     assert np.isnan(found.groups["unknown"].auroc.macro.value)
+    assert found.groups["unknown"].reasons["macro"] == "scores 0 of 2 findings"
     assert {found.gap_macro.best, found.gap_macro.worst} == {"a", "b"}
 
 
@@ -120,6 +124,7 @@ def test_half_is_of_the_findings_that_all_films_can_score(films):
     found = subgroup_aurocs("sex", groups, np.hstack([scores, nothing + 0.5]), wide, findings, **OPTIONS)
     assert found.macro_over == FINDINGS
     assert (found.gap_macro.best, found.gap_macro.worst) == ("a", "b")
+    assert found.left_out == dict.fromkeys(findings[2:], "no positive test images")
 
 
 def test_films_that_are_all_unknown_have_a_mean(films):

@@ -33,7 +33,7 @@ def content():
 def test_a_difference_is_told_with_what_its_interval_allows(content):
     text = describe_comparison(content)
     assert text.startswith("test AUROC of hog (mean of 2 runs) minus scratch, 1,214 films of 148 patients")
-    assert "Mass                   -0.020  [-0.050, +0.010]  p < 0.001, of all findings undefined" in text
+    assert "Mass                   -0.020  [-0.050, +0.010]  p < 0.001, of all findings not defined" in text
     assert "Pleural Thickening     -0.020" in text
     assert text.endswith("the interval includes 0: no difference is shown\n")
 

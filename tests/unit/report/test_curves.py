@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from evax.report.__main__ import main
@@ -57,6 +58,29 @@ def test_the_scale_is_that_of_the_settled_loss():
     low, high = settled_range([falling])
     assert (low, high) == pytest.approx((1, 2), abs=0.11)
     assert settled_range([Curve(np.zeros(1), np.ones(1))]) == (0.5, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("first", "note"),
+    [(50.0, "↑ up to 50, off the scale"), (-50.0, "↓ down to -50, off the scale"), (2.0, None)],
+)
+def test_values_beyond_the_scale_are_told(run_dir, first, note, monkeypatch):
+    rows = [f"{i},{8 * i},{first if i < 3 else 2 - i / 100}" for i in range(100)]
+    (run_dir / "metrics.csv").write_text("step,trainer/samples_seen,train/loss\n" + "\n".join(rows) + "\n")
+    seen = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **kwargs: seen.append(figure))
+    write_curves(run_dir)
+    told = [text.get_text() for text in seen[0].axes[0].texts if "off the scale" in text.get_text()]
+    assert told == ([note] if note else [])
+
+
+def test_an_auroc_says_over_how_many_findings_it_is(run_dir, monkeypatch):
+    text = "step,trainer/samples_seen,val/auroc_macro,val/num_findings\n1,8,0.5,6.0\n"
+    (run_dir / "metrics.csv").write_text(text)
+    seen = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **kwargs: seen.append(figure))
+    write_curves(run_dir)
+    assert any("over 6 findings" in text.get_text() for text in seen[0].axes[0].texts)
 
 
 def test_labels_are_moved_apart_only_where_they_overlap():

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from evax.report.explanation import (
     METRICS,
@@ -11,6 +12,7 @@ from evax.report.explanation import (
     draw_localisation,
     draw_randomisation,
     localisation_section,
+    span,
     table_of,
 )
 from evax.report.maps import Explained, draw_film, draw_gallery, draw_point
@@ -48,9 +50,10 @@ def test_table_has_methods_then_baselines_and_says_how_thresholds_were_chosen(re
     lines = table_of(result).splitlines()
     assert lines[2].startswith("| Grad-CAM | 0.500 [0.500, 0.500] |")
     assert lines[2].endswith("| – | 0.250 |")
-    assert lines[3].startswith("| random (baseline) | – [–, –] |")
-    assert "threshold of each patient chosen on the boxes of all others" in lines[-2]
-    assert "energy of 0.125" in lines[-2]
+    assert lines[3] == f"| random (baseline) |{' – |' * (len(METRICS) + 4)}"
+    assert "threshold of each patient chosen on the boxes of all others" in lines[6]
+    assert "energy of 0.125" in lines[6]
+    assert "- pointing game is not scored (random): no boxes" in lines
     assert lines[-1] == "- a note"
     assert "very boxes that are scored" in table_of(result | {"protocol": "official"})
 
@@ -66,6 +69,43 @@ def test_the_page_has_each_explanation_with_its_command(result, tmp_path):
 def test_table_of_films_without_boxes(result):
     alone = result | {"localisation": {}, "faithfulness": {}, "randomisation": {}, "baselines": [], "mean_area": None}
     assert table_of(alone).splitlines()[2] == f"| Grad-CAM |{' – |' * (len(METRICS) + 3)} 0.250 |"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "is_noise"),
+    [
+        ([0.3679, 0.3680], (0.318, 0.418), True),
+        ([0.0, 0.0], (0.0, 0.1), True),
+        ([1.0, 0.999], (0.9, 1.0), True),
+        ([0.1, 0.9], (0.06, 0.94), False),
+        ([0.0, 1.0], (0, 1), False),
+    ],
+)
+def test_an_axis_of_probabilities_does_not_enlarge_noise(values, expected, is_noise):
+    limits, words = span(values)
+    assert limits == pytest.approx(expected, abs=0.06)
+    assert limits[1] - limits[0] >= 0.1 - 1e-9
+    assert limits[0] <= min(values)
+    assert limits[1] >= max(values)
+    assert ("no difference is shown" in words) == is_noise
+
+
+def test_what_boxes_do_not_allow_is_said(result):
+    nothing = {"pooled": {"value": None, "low": None, "high": None}}
+    lone = result | {"num_patients": 1, "findings": ["Mass"], "not_scored": {"Edema": "no boxes in these images"}}
+    lone["localisation"] = {"grad_cam": result["localisation"]["grad_cam"] | {"map": nothing, "miou": nothing}}
+    text = table_of(lone)
+    assert "- 1 of 2 findings; Edema: no boxes in these images" in text
+    assert "- mAP is not scored (Grad-CAM): a threshold needs boxes of a second patient" in text
+    assert "of 1 patient;" in text
+    assert "[–, –]" not in text
+
+
+def test_missing_points_of_randomisation_are_explained(result, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **kwargs: seen.append(figure))
+    draw_randomisation(result, tmp_path / "figure.png")
+    assert "no point where every map is constant: Grad-CAM" in seen[0].texts[1].get_text()
 
 
 def test_figures_are_drawn_also_where_a_number_is_missing(result, tmp_path):

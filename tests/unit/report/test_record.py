@@ -53,7 +53,7 @@ def test_text_comes_back():
     assert json.loads(result.to_json()) == CONTENT
 
 
-@pytest.mark.parametrize("field", list(get_type_hints(Result)))
+@pytest.mark.parametrize("field", [name for name in get_type_hints(Result) if name in CONTENT])
 def test_missing_field_is_named(field):
     content = {key: value for key, value in CONTENT.items() if key != field}
     with pytest.raises(ResultError, match=rf"^hog\.json: field '{field}' is missing$"):

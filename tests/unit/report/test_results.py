@@ -66,8 +66,26 @@ def test_undefined_finding_is_named():
     item = content("a", 0.7)
     item["auroc"]["Mass"] = undefined
     page = render(results(item))
-    assert "not scorable, left out of the mean: Mass" in page
-    assert "– [–, –]" in page
+    assert "- 1 of 2 findings; Mass: could not be scored" in page
+    assert "| method | macro over 1 of 2 | Pneumonia |" in page
+    assert "| method a | – | 0.700 [0.650, 0.750] |" in page
+
+
+def test_what_belongs_beside_a_number_stands_there():
+    told = {
+        "not_scored": {"Mass": "no negative test images", "Nodule": "class not in the model's outputs"},
+        "remarks": {"Pneumonia": "5 positives"},
+        "cautions": ["threshold of Mass fitted on 3 positives"],
+    }
+    item = content("a", 0.7, **told)
+    item["auroc"]["Mass"] = {"value": None, "low": None, "high": None}
+    page = render(results(item))
+    assert "- 1 of 3 findings; Mass: no negative test images; Nodule: class not in the model's outputs" in page
+    assert "0.700 [0.650, 0.750] (5 positives)" in page
+    assert "- threshold of Mass fitted on 3 positives\n" in page
+    item["no_interval"] = {"Pneumonia": "1 positive patient"}
+    item["auroc"]["Pneumonia"] = {"value": 0.7, "low": None, "high": None}
+    assert "| 0.700 (no interval: 1 positive patient; 5 positives) |" in render(results(item))
 
 
 def test_method_without_a_choice_has_dashes():

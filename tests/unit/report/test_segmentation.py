@@ -92,6 +92,24 @@ def test_other_masks_and_frames_stand_apart_and_older_files_are_read(tmp_path):
     ]
 
 
+def test_a_class_that_no_image_shows_is_named_with_its_reason():
+    score, nothing = {"value": 0.9, "low": 0.8, "high": 0.95}, dict.fromkeys(("value", "low", "high"))
+    of = {"lung": score, "heart": nothing, "mean": score}
+    scores = dict.fromkeys(LABELS, of) | {"film_specificity": dict.fromkeys(of, nothing)}
+    numbers = dict.fromkeys(("lung", "heart"), content()["numbers"]["lung"])
+    told = {"remarks": {"lung": "3 positives"}, "threshold_remarks": {"lung": "threshold fitted on 2 positives"}}
+    thresholds = {"lung": 0.42, "heart": 0.5}
+    item = content(classes=["lung", "heart"], scores=scores, numbers=numbers, thresholds=thresholds, **told)
+    result = SegmentationResult.from_json(json.dumps(item), "results.json")
+    text = summarise_masks(result)
+    assert "[0.800, 0.950]  1 of 2 classes; heart: no positive test images" in text
+    assert f"{'empty films left empty':<50} not scored: no empty test images" in text
+    assert f"{'Dice, pooled: lung':<50} 0.900  [0.800, 0.950] (3 positives)" in text
+    assert f"{'Dice, pooled: heart':<50} not scored: no positive test images" in text
+    assert "threshold: lung 0.42 (threshold fitted on 2 positives), heart 0.5, by" in text
+    assert "–" not in text
+
+
 def test_a_result_is_read_strictly_and_told_from_others():
     result = read_any(json.dumps(content(), indent=2), "results.json")
     assert isinstance(result, SegmentationResult)

@@ -56,6 +56,18 @@ def test_a_row_a_job_in_their_order_with_what_varied(folder):
     assert "0.250" in lines[3]  # the newest value of metrics.csv
 
 
+def test_a_score_that_is_not_over_all_findings_says_so(folder):
+    nothing = dict.fromkeys(("value", "low", "high"))
+    for number in (2, 10):
+        file = folder / str(number) / "evaluation" / "backbone" / "results.json"
+        item = json.loads(file.read_text())
+        item["auroc"]["Pneumonia"] = nothing
+        file.write_text(json.dumps(item | {"not_scored": {"Pneumonia": "no negative test images"}}))
+    text = written(folder)
+    assert "0.800 [0.750, 0.850] (1 of 2 findings)" in text
+    assert "jobs 2, 10: probe macro AUROC: 1 of 2 findings; Pneumonia: no negative test images" in text
+
+
 def test_a_failed_job_is_named_and_not_in_the_table(folder):
     text = written(folder)
     assert "job 11 (masking.ratio=2) failed: masking.ratio is 2" in text

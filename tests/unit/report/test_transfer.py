@@ -43,6 +43,7 @@ def test_cells_are_means_over_the_findings_of_all(evaluations, tmp_path):
     assert "| nih | 0.750 | 0.650 |" in text
     assert "| stanford | 0.625 | – |" in text
     assert "Mean AUROC over Effusion, Edema; – was not scored." in text
+    assert text.endswith("\n2 of 3 findings; Mass: not scored (nih on chexpert/official)\n")
     assert (tmp_path / "out" / "transfer.md").read_text() == text
 
 
@@ -53,6 +54,15 @@ def test_the_csv_keeps_all_findings_with_their_intervals(evaluations, tmp_path):
     effusion = next(row for row in rows if row["data"] == "chexpert/official" and row["finding"] == "Effusion")
     assert (effusion["classifier"], effusion["auroc"], effusion["low"]) == ("nih", "0.7", "0.6")
     assert [row["auroc"] for row in rows if row["classifier"] == "stanford" and row["finding"] == "Mass"] == [""]
+
+
+def test_a_finding_that_is_not_shared_has_the_reason_of_its_evaluation(evaluations, tmp_path):
+    told = {"not_scored": {"Hernia": "no positive test images"}}
+    evaluation(tmp_path / "runs" / "3", "third", "vindr/official", {"Effusion": 0.5, "Edema": 0.6, "Mass": 0.7}, **told)
+    text = write_transfer(tmp_path / "out", [evaluations / "0", tmp_path / "runs" / "3"], SYNONYMS)
+    assert "3 of 4 findings; Hernia: not scored (nih on cxr14/official)" in text
+    rows = list(csv.DictReader((tmp_path / "out" / "transfer.csv").read_text().splitlines()))
+    assert [row["not_scored"] for row in rows if row["finding"] == "Hernia"] == ["no positive test images"]
 
 
 def test_the_figure_grows_with_the_matrix(evaluations, tmp_path):

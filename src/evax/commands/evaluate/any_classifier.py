@@ -20,6 +20,7 @@ from evax.data.film_view import FilmView
 from evax.data.findings import SYNONYMS
 from evax.data.module import PackDataModule
 from evax.evaluation.report_card import CardOptions, Predicted
+from evax.evaluation.scorable import NO_OUTPUT
 from evax.predict.classifier import FilmClassifier
 from evax.predict.loading import load_classifier
 from evax.runs.choice import choice_of
@@ -50,6 +51,7 @@ def score_classifier(cfg: DictConfig, output_dir: str | Path, overrides: Sequenc
     classifier.to("cuda" if torch.cuda.is_available() else "cpu")
     about = scored(cfg, classifier.view)
     data, columns = labelled_films(cfg, classifier, about.protocol)
+    about = replace(about, not_scored=not_shared(classifier.classes, data.pack.findings))
     may_fit, notes = check_val(check_patients(Path(cfg.weights), data), data)
     notes += notes_on_view(classifier.view, data)
     with precision_of_file(Path(cfg.weights), classifier.device):
@@ -74,13 +76,12 @@ def labelled_films(cfg: DictConfig, classifier: FilmClassifier, protocol: str) -
     settle_published(node, protocol)
     pack = instantiate(node, **seen).pack
     names = shared_classes(classifier.classes, pack.findings)
-    if lost := [each for each in classifier.classes if each not in names]:
-        if classifier.is_exclusive or len(lost) == len(classifier.classes):
-            raise ConfigError(
-                f"weights={cfg.weights}: the films of {cfg.data.pack} are not labelled with {', '.join(lost)}; "
-                f"they have {', '.join(pack.findings)}"
-            )
-        log.info("the films are not labelled with %s; left out", ", ".join(lost))
+    lost = [each for each in classifier.classes if each not in names]
+    if lost and (classifier.is_exclusive or len(lost) == len(classifier.classes)):
+        raise ConfigError(
+            f"weights={cfg.weights}: the images of {cfg.data.pack} are not labelled with {', '.join(lost)}; "
+            f"they have {', '.join(pack.findings)}"
+        )
     labels = {**POLICY, "findings": list(names.values())}
     data: PackDataModule = instantiate(node, **seen, labels=labels)
     return data, [classifier.classes.index(each) for each in names]
@@ -90,6 +91,13 @@ def shared_classes(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str]
     """Each of our classes that a pack has, and what the pack calls it."""
     meaning = {SYNONYMS.get(name, name): name for name in theirs}
     return {name: meaning[SYNONYMS.get(name, name)] for name in ours if SYNONYMS.get(name, name) in meaning}
+
+
+def not_shared(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str]:
+    """The classes that only one of a classifier and a pack has, and why they are not scored."""
+    shared = shared_classes(ours, theirs)
+    lost = {name: "the images are not labelled with it" for name in ours if name not in shared}
+    return lost | {name: NO_OUTPUT for name in theirs if name not in shared.values()}
 
 
 @torch.inference_mode()

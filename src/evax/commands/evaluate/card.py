@@ -1,7 +1,7 @@
 """What scored films leave in a folder: predictions by film, a report card with its figures, and results.json."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Scored:
     """A classifier as a results file calls it; `identity` holds all settings that decide its scores, no paths.
 
     `train_ids_digest` and `num_train` are of the films that it was trained on, "" and 0 where nobody told.
+    `not_scored` has findings that are not among the scored classes at all, and why.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Scored:
     num_train: int = 0
     train_ids_digest: str = ""
     notes: list[str] = field(default_factory=list)
+    not_scored: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_card(
@@ -54,6 +56,7 @@ def write_card(
         odds = softmax(logits, axis=1) if options.exclusive else expit(logits)
         write_predictions(folder / PREDICTIONS / f"{split}.parquet", part.films.image_ids, odds, data.classes)
     card = report_card(data.classes, parts["test"], parts.get("val"), attributes(data, data.rows("test")), options)
+    card = replace(card, not_scored=card.not_scored | dict(scored.not_scored))
     write_json(folder / CARD, card.to_json())
     write_card_figures(folder / CARD, folder / FIGURES)
     return card, write_result(folder, data, card, scored)
@@ -104,5 +107,16 @@ def write_result(folder: Path, data: PackDataModule, card: ReportCard, scored: S
         "command": command_line(),
         "comparisons": [],
         "notes": scored.notes,
+        **{name: getattr(card, name) for name in ("not_scored", "remarks", "no_interval")},
+        "cautions": [*card.cautions, *thresholds_told(card)],
     }
     return save_result(folder, content)
+
+
+def thresholds_told(card: ReportCard) -> list[str]:
+    """Thresholds that few validation images chose, or none."""
+    told = []
+    for finding, words in card.threshold_remarks.items():
+        value = card.thresholds[finding]
+        told.append(f"{finding}: {words}" + ("" if np.isnan(value) else f" ({value:.3g})"))
+    return told

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -64,6 +65,7 @@ def compare(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = 
     else:
         films, findings = labelled_films(every)
         found = compare_tables(*tables, films, findings, num_draws=cfg.draws, seed=cfg.seed)
+        found = replace(found, not_scored=found.not_scored | left_out(every, findings))
         headline = {"auroc_macro": headlines(first, second, "auroc_macro")}
     facts = {
         "data": first[0].result["data"],
@@ -131,8 +133,6 @@ def labelled_films(runs: Sequence[Scored]) -> tuple[LabelledFilms, list[str]]:
     shared = [name for name in runs[0].result["findings"] if all(name in finding_columns(r.predictions) for r in runs)]
     if not shared:
         raise ConfigError("compare: the runs have no finding in common")
-    if left_out := sorted({name for run in runs for name in run.result["findings"]} - set(shared)):
-        log.info("not every run has scored %s; left out", ", ".join(left_out))
     check_labels(runs)
     owner = next((run.run for run in runs if (run.run / CONFIG).exists()), None)
     if owner is None:
@@ -148,6 +148,17 @@ def labelled_films(runs: Sequence[Scored]) -> tuple[LabelledFilms, list[str]]:
     targets, is_known = policy.targets(np.asarray(data.pack.labels)[rows], findings, soft=False)
     columns = [policy.classes(findings).index(name) for name in shared]
     return LabelledFilms(ids, patients, targets, is_known).only(columns), shared
+
+
+def left_out(runs: Sequence[Scored], shared: Sequence[str]) -> dict[str, str]:
+    """The findings that not every run has scored, and why the first such run has not."""
+    found: dict[str, str] = {}
+    for run in runs:
+        told = run.result.get("not_scored") or {}
+        names = [*told, *(name for each in runs for name in each.result["findings"])]
+        lost = {name: told.get(name, f"not scored by {run.result['name']}") for name in names}
+        found |= {name: why for name, why in lost.items() if name not in (*shared, *found, *run.result["findings"])}
+    return found
 
 
 def settings_of(run: Scored) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from evax.data.manifest import IDENTITY
 from evax.data.module import PackDataModule
 from evax.evaluation.mask_tables import write_mask_table
 from evax.evaluation.metric import Metric
+from evax.evaluation.scorable import MACRO
 from evax.evaluation.segmentation import FN, TP, dice
 from evax.evaluation.segmentation_card import SegmentationCard, Segmented, ThresholdFrom, segmentation_card
 from evax.evaluation.study import estimate_to_json
@@ -107,6 +108,9 @@ def write_result(folder: Path, data: PackDataModule, card: SegmentationCard, abo
         "notes": about.notes + notes_on(data, card),
         "mask": mask_name(data),
         "frame": data.pack.image_size,
+        "remarks": card.remarks,
+        "no_interval": {MEAN if name == MACRO else name: why for name, why in card.no_interval.items()},
+        "threshold_remarks": card.threshold_remarks,
     }
     return save_result(folder, content)
 

@@ -20,6 +20,7 @@ from evax.evaluation.floors import border_features, middle_features, pixel_featu
 from evax.evaluation.knn import Vote
 from evax.evaluation.predictions import read_predictions, write_predictions
 from evax.evaluation.readouts import READOUTS, encode_rows
+from evax.evaluation.scorable import said_of, too_few
 from evax.evaluation.study import Candidate, LabelledFilms, StudyResult, estimate_to_json, probe_study
 from evax.hints import nearest
 from evax.runs.choice import choice_of
@@ -241,8 +242,16 @@ def write_study(
         "command": command_line(),
         "comparisons": comparisons,
         **study.to_json(),
+        **said_of(study, left_out(cfg, data)),
     }
     save_result(folder, result)
+
+
+def left_out(cfg: DictConfig, data: PackDataModule) -> dict[str, str]:
+    """What is asked and has too few positives in train or in test to be scored, and how few."""
+    splits = ("train", "test")
+    targets = [labelled(cfg, data, data.rows(split)).targets for split in splits]
+    return too_few(names_asked(cfg, data), targets, splits, cfg.min_positives)
 
 
 def compare_with(folder: Path, study: StudyResult) -> dict[str, Any]:

@@ -158,4 +158,5 @@ def result_of(
         "commit": commit(),
         "command": command_line(),
         "notes": films.notes + notes_on_choice(cfg),
+        "not_scored": films.not_scored,
     }

@@ -18,6 +18,7 @@ from evax.data.files import left_out, on_one_line
 from evax.data.film import Box, Film, Refusal
 from evax.data.links import sorted_unique
 from evax.data.module import PackDataModule
+from evax.evaluation.scorable import NO_OUTPUT
 from evax.hints import nearest
 from evax.predict.classifier import FilmClassifier
 from evax.predict.films import FilmReader, list_images
@@ -33,6 +34,7 @@ UNLABELLED: dict[str, Any] = {
     "fraction": 1.0,
     "keep_epoch": False,
 }
+NO_BOXES = "no boxes in these images"
 KEYS = ("patient", "file", "pixel")  # of a pack: what a film that trained is known by
 
 
@@ -49,7 +51,7 @@ class Case(NamedTuple):
 class Films:
     """What is explained; `numbers` are rows of the pack, or places in the folder. `resize_to` as in `FilmView`.
 
-    `origin` tells the films' pixels by the digest of their pack, or their own.
+    `origin` tells the films' pixels by the digest of their pack, or their own, `not_scored` why findings have no boxes.
     """
 
     squares: UInt8[np.ndarray, "F S S"]
@@ -61,6 +63,7 @@ class Films:
     resize_to: int | None = None
     num_left_out: int = 0
     notes: list[str] = field(default_factory=list)
+    not_scored: dict[str, str] = field(default_factory=dict)
 
     @property
     def has_boxes(self) -> bool:
@@ -88,16 +91,20 @@ def boxed_films(cfg: DictConfig, classifier: FilmClassifier) -> Films:
             f"split={cfg.split}: all {len(every)} films with boxes are of patients that trained the model"
         )
     samples = data.dataset(chosen)
+    cases = [case for place, row in enumerate(chosen.tolist()) for case in cases_of(place, boxes[row], classifier)]
+    found = {case.finding for case in cases}
     return Films(
         squares=np.stack([samples[0, place]["image"][0].numpy() for place in range(len(chosen))]),
         names=data.pack.texts("image_id", chosen),
         numbers=chosen.tolist(),
         patient_ids=np.array(data.pack.texts("patient_id", chosen)),
-        cases=[case for place, row in enumerate(chosen.tolist()) for case in cases_of(place, boxes[row], classifier)],
+        cases=cases,
         origin={"pack": data.pack.digest, "scheme": data.split, "data": f"{data.pack.manifest.source}/{data.split}"},
         resize_to=data.resize_to,
         num_left_out=int(has_trained.sum()),
         notes=notes_of(int(has_trained.sum()), is_known=is_known),
+        not_scored={name: NO_BOXES for name in asked_findings(cfg, classifier) if name not in found}
+        | {box.finding: NO_OUTPUT for row in chosen for box in data.pack.boxes(int(row)) if box.finding not in names},
     )
 
 

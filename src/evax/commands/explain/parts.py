@@ -118,7 +118,7 @@ def faithfulness(
         found["shares"] = curves[0].shares.tolist()
         areas = torch.cat([curve.area for curve in curves]).double().numpy()
         area: Estimate = mean_over_patients(areas, owners, num_draws=num_draws, seed=seed)
-        curve = torch.cat([curve.probabilities for curve in curves]).mean(0)
+        curve = torch.cat([curve.probabilities for curve in curves]).double().mean(0)
         found[name] = {"curve": curve.tolist(), "pooled": estimate_to_json(area)}
     return found
 

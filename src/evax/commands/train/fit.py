@@ -13,6 +13,7 @@ from evax.callbacks.metrics_csv import METRICS
 from evax.checkpoints.files import newest_valid, step_of
 from evax.checkpoints.published import published_file
 from evax.checkpoints.weight_files import CHECKPOINTS, CONFIG
+from evax.commands.train.coverage import validation_coverage
 from evax.commands.train.then import check_then
 from evax.config import ConfigError, announced, save_config
 from evax.data.module import PackDataModule
@@ -84,6 +85,8 @@ def tell_start(run_dir: Path, checkpoint: Path | None, data: PackDataModule, tra
     """Say from where the run goes on, and what its monitors cannot be taken for."""
     if "val" in data.fit_on:
         log.info("data.fit_on holds val: the val/ metrics are of films that the student trains on")
+    if words := validation_coverage(data):
+        log.info("%s", words)
     if checkpoint is None:
         if (run_dir / METRICS).exists():
             log.info("%s has no checkpoint yet: starting from step 0", run_dir)

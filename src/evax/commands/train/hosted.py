@@ -6,7 +6,8 @@ from pathlib import Path
 from evax.callbacks import wandb_logger
 from evax.config import instantiate, locate
 from evax.report.record import Interval, Result
-from evax.report.segmentation_record import LABELS, MEAN, SegmentationResult, read_any
+from evax.report.segmentation_record import LABELS, MEAN, SegmentationResult, covered, read_any
+from evax.report.wording import Remarks
 from evax.runs.record import RESULT
 from evax.runs.subject import read_run
 
@@ -46,9 +47,12 @@ def mask_table(result: SegmentationResult) -> tuple[list[str], list[Row]]:
     return ["class", *LABELS], rows
 
 
-def mask_scores(result: SegmentationResult) -> dict[str, float]:
-    """Every score's mean over the classes with its interval, under names for a summary."""
-    scores: dict[str, float] = {}
+def mask_scores(result: SegmentationResult) -> dict[str, float | str]:
+    """Every score's mean over the classes with its interval, under names for a summary.
+
+    `test/classes` says over how many classes they are, and why not over others, where some could not be scored.
+    """
+    scores: dict[str, float | str] = {"test/classes": words} if (words := covered(result)) else {}
     for name in LABELS:
         scores |= _interval(f"test/{name}", result.scores[name][MEAN])
     return scores
@@ -57,22 +61,31 @@ def mask_scores(result: SegmentationResult) -> dict[str, float]:
 def per_class_table(result: Result, rivals: Sequence[Result] = ()) -> tuple[list[str], list[Row]]:
     """Header and one row a finding, with the macro mean last: AUROC and interval, each rival's, and the gain."""
     header = ["finding", "AUROC", "low", "high"]
+    beside, missing = Remarks.of(vars(result)), [name for name in result.not_scored if name not in result.findings]
     for rival in rivals:
         header += [f"{rival.name} AUROC", f"{rival.name} low", f"{rival.name} high", f"minus {rival.name}"]
     rows: list[Row] = []
-    for finding in (*result.findings, "macro"):
+    for finding in (*result.findings, *missing, "macro"):
         own = _score(result, finding)
         row: Row = [finding, own.value, own.low, own.high]
         for rival in rivals:
             other = _score(rival, finding)
             row += [other.value, other.low, other.high, _minus(own.value, other.value)]
         rows.append(row)
+    words = {row[0]: beside.words(str(row[0])) for row in rows}
+    if any(words.values()):
+        header, rows = [*header, "remark"], [[*row, words[row[0]]] for row in rows]
     return header, rows
 
 
-def final_scores(result: Result, rivals: Sequence[Result] = ()) -> dict[str, float]:
-    """The macro AUROC with its interval, each rival's, and the paired differences, under names for a summary."""
-    scores = _interval("test/auroc_macro", result.auroc_macro)
+def final_scores(result: Result, rivals: Sequence[Result] = ()) -> dict[str, float | str]:
+    """The macro AUROC with its interval, each rival's, and the paired differences, under names for a summary.
+
+    `test/findings` says over how many findings it is, and why not over others, where some could not be scored.
+    """
+    scores: dict[str, float | str] = dict(_interval("test/auroc_macro", result.auroc_macro))
+    if ";" in (words := covered(result)):
+        scores["test/findings"] = words
     for rival in rivals:
         scores |= _interval(f"test/auroc_macro_{rival.name}", rival.auroc_macro)
     for comparison in result.comparisons:

@@ -35,6 +35,27 @@ def test_a_finding_without_a_score_is_empty_not_zero():
     assert rows[1] == ["Pneumonia", None, None, None, 0.5, 0.45, 0.55, None]
 
 
+def test_what_belongs_beside_a_number_is_on_the_dashboard():
+    nothing = {"value": None, "low": None, "high": None}
+    auroc = {"Mass": {"value": 0.75, "low": 0.7, "high": 0.8}, "Pneumonia": nothing}
+    told = {
+        "not_scored": {"Pneumonia": "no negative test images", "Nodule": "class not in the model's outputs"},
+        "remarks": {"Mass": "5 positives"},
+    }
+    found = result("backbone", 0.75, auroc=auroc, **told)
+    header, rows = per_class_table(found)
+    assert header[-1] == "remark"
+    assert [row[0] for row in rows] == ["Mass", "Pneumonia", "Nodule", "macro"]
+    assert [row[-1] for row in rows] == [
+        "5 positives",
+        "not scored: no negative test images",
+        "not scored: class not in the model's outputs",
+        "",
+    ]
+    words = "1 of 3 findings; Pneumonia: no negative test images; Nodule: class not in the model's outputs"
+    assert final_scores(found)["test/findings"] == words
+
+
 def test_a_result_without_rivals_is_a_table_too():
     header, rows = per_class_table(result("test", 0.75))
     assert header == ["finding", "AUROC", "low", "high"]
