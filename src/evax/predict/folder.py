@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 from rich.progress import Progress
 
 from evax.data.decoding import DecodingPool
@@ -55,13 +55,16 @@ def predict_folder(
 @torch.inference_mode()
 def read_squares(
     classifier: FilmClassifier, squares: UInt8[np.ndarray, "N 1 S S"], batch_size: int
-) -> tuple[Float32[np.ndarray, "N C"], Float32[np.ndarray, "N D"]]:
-    """Probabilities and embeddings of what the classifier's view made of films, on the classifier's device."""
+) -> tuple[Float64[np.ndarray, "N C"], Float32[np.ndarray, "N D"]]:
+    """Probabilities and embeddings of what the classifier's view made of films, on the classifier's device.
+
+    Probabilities are float64, as those of a report card: confident images do not tie.
+    """
     probabilities, embeddings = [], []
     for start in range(0, len(squares), batch_size):
         batch = torch.from_numpy(squares[start : start + batch_size]).to(classifier.device)
         reading = classifier.read(classifier.images(batch))
-        probabilities.append(classifier.odds(reading.logits).cpu().numpy())
+        probabilities.append(classifier.odds(reading.logits.cpu().double()).numpy())
         embeddings.append(reading.embeddings.cpu().numpy())
     return np.concatenate(probabilities), np.concatenate(embeddings)
 

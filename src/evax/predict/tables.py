@@ -9,7 +9,7 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from evax.data.atomic import replacing
 from evax.data.film import Refusal
@@ -29,11 +29,11 @@ class Tables:
         self._quarantine.writerow(["image", "reason", "detail"])
 
     def add(
-        self, names: list[str], probabilities: Float32[np.ndarray, "N C"], embeddings: Float32[np.ndarray, "N D"]
+        self, names: list[str], probabilities: Float64[np.ndarray, "N C"], embeddings: Float32[np.ndarray, "N D"]
     ) -> None:
-        """Write films that were read."""
+        """Write films that were read, their probabilities with all digits."""
         rows = zip(names, probabilities.tolist(), strict=True)
-        self._probabilities.writerows([name, *(f"{value:.6g}" for value in row)] for name, row in rows)
+        self._probabilities.writerows([name, *row] for name, row in rows)
         flat = pa.array(embeddings.ravel(), pa.float32())
         vectors = pa.FixedSizeListArray.from_arrays(flat, embeddings.shape[1])
         self._embeddings.write_table(pa.Table.from_arrays([pa.array(names), vectors], schema=self._embeddings.schema))

@@ -272,17 +272,14 @@ def best_precision(accelerator: str) -> str:
     return "bf16-mixed" if has_fast_bf16(device) else "32-true"
 
 
-def autocast_as(precision: str | None, device: torch.device) -> torch.autocast:
-    """A context that computes on a device as a trainer of this precision does."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16-mixed")
-
-
 def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> DictConfig:
     """The configuration saved in `run_dir`, with the allowed overrides of the command line put over it."""
     if not (run_dir / CONFIG).exists():
         raise ConfigError(f"resume={run_dir}: there is no {CONFIG}; name a run directory")
     saved = OmegaConf.load(run_dir / CONFIG)
     assert isinstance(saved, DictConfig)
+    if saved.get("then") is not None:
+        saved.then.pop("precision", None)  # which earlier versions wrote; all scores are computed in float32
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~").partition("@")[0].replace("/", ".")
         if key == "resume" or key.startswith("hydra."):

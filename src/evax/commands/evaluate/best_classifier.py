@@ -20,7 +20,6 @@ from evax.evaluation.report_card import CardOptions, Predicted
 from evax.runs.build import build_task
 from evax.runs.choice import notes_on_start
 from evax.runs.record import RESULT
-from evax.runs.settings import autocast_as
 from evax.runs.subject import run_identity
 from evax.tasks.base import Task
 from evax.tasks.classification import Classifier
@@ -36,7 +35,7 @@ def score(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     data: PackDataModule = instantiate(cfg.data)
     task = cast("Classifier", best_task(cfg, data, run_dir))
     splits = ("val", "test") if data.has_val_apart else ("test",)
-    parts = {split: predicted(cfg, data, task, data.rows(split)) for split in splits}
+    parts = {split: predicted(data, task, data.rows(split)) for split in splits}
     options = CardOptions(exclusive=task.is_exclusive, num_draws=DRAWS, seed=cfg.seed)
     card, summary = write_card(run_dir, data, parts, scored(cfg, data), options)
     tell_films(data, run_dir)
@@ -94,11 +93,9 @@ def best_task(cfg: DictConfig, data: PackDataModule, run_dir: Path) -> Task:
 
 
 @torch.inference_mode()
-def predicted(cfg: DictConfig, data: PackDataModule, task: Classifier, rows: Int[np.ndarray, "R"]) -> Predicted:
-    """Logits of some rows, in the precision of the run's training, beside who the films are and what they show."""
-    with autocast_as(cfg.trainer.precision, task.device):
-        logits = logits_of(task, data.local_loader(data.dataset(rows)))
-    return Predicted(labelled(data, rows), logits)
+def predicted(data: PackDataModule, task: Classifier, rows: Int[np.ndarray, "R"]) -> Predicted:
+    """Logits of some rows, in float32, beside who the films are and what they show."""
+    return Predicted(labelled(data, rows), logits_of(task, data.local_loader(data.dataset(rows))))
 
 
 def logits_of(task: Classifier, batches: Iterable[dict[str, Any]]) -> Float32[np.ndarray, "N C"]:

@@ -116,11 +116,13 @@ def scored(folder: Path) -> Scored:
     if not (folder / RESULT).exists():
         raise ConfigError(f"compare={folder}: there is no {RESULT}; name a classifier's run or RUN/evaluation/NAME")
     result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    is_evaluation = folder.parent.name == "evaluation"
+    run = folder.parent.parent if is_evaluation else folder
     if (folder / TEST).exists():
-        return Scored(folder, result, folder / TEST, folder)
-    if not (folder / PREDICTIONS).exists() or folder.parent.name != "evaluation":
+        return Scored(folder, result, folder / TEST, run)
+    if not (folder / PREDICTIONS).exists() or not is_evaluation:
         raise ConfigError(f"compare={folder}: there are no predictions; name a classifier's run or RUN/evaluation/NAME")
-    return Scored(folder, result, folder / PREDICTIONS, folder.parent.parent)
+    return Scored(folder, result, folder / PREDICTIONS, run)
 
 
 def labelled_films(runs: Sequence[Scored]) -> tuple[LabelledFilms, list[str]]:
