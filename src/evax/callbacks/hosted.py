@@ -72,7 +72,7 @@ class HostedLogger(WandbLogger):
 
     @rank_zero_only
     def log_scores(
-        self, columns: Sequence[str], rows: Sequence[Sequence[str | float | None]], scores: Mapping[str, float]
+        self, columns: Sequence[str], rows: Sequence[Sequence[str | float | None]], scores: Mapping[str, float | str]
     ) -> None:
         """A table of findings and final scores, into the summary; a finished run is opened again.
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from evax.report.canvas import stamped
 from evax.report.confusion import draw_confusion
 from evax.report.gaps import draw_subgroups
 from evax.report.operating import draw_precision_recall, draw_roc
@@ -25,13 +26,14 @@ def write_card_figures(file: Path, folder: Path) -> list[Path]:
             drawers["subgroups"] = draw_subgroups
         if card["exclusive"] is not None:
             drawers["confusion"] = draw_confusion
-        for name, draw in drawers.items():
-            draw(card, folder / f"{name}.png")
         written = [folder / f"{name}.png" for name in drawers]
-        if len(card["findings"]) > 2:
-            ours = {name: score["value"] for name, score in card["metrics"]["auroc"]["per_class"].items()}
-            draw_radar(card["findings"], {"ours": ours}, folder / "radar.png")
-            written.append(folder / "radar.png")
+        with stamped(card.get("incomplete") or ()):
+            for name, draw in drawers.items():
+                draw(card, folder / f"{name}.png")
+            if len(card["findings"]) > 2:
+                ours = {name: score["value"] for name, score in card["metrics"]["auroc"]["per_class"].items()}
+                draw_radar(card["findings"], {"ours": ours}, folder / "radar.png")
+                written.append(folder / "radar.png")
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise CardError(f"{file}: is not a report card ({type(error).__name__}: {error})") from None
     return written

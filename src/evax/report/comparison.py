@@ -25,7 +25,7 @@ def describe_comparison(comparison: Mapping[str, Any]) -> str:
         lines.append(
             f"{label(name):<22} {_signed(score['value'])}  [{_signed(score['low'])}, {_signed(score['high'])}]{p}"
         )
-    return "\n".join([*lines, verdict(difference["macro"])]) + "\n"
+    return "\n".join([*lines, verdict(difference["macro"]), *comparison.get("notes", ())]) + "\n"
 
 
 def comparisons_section(folder: Path) -> str:

@@ -111,9 +111,10 @@ class Task(LightningModule):
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep how the backbone's images are normalised beside its weights, as an export's `.json` does."""
+        """Keep beside the weights how images are normalised, as an export's `.json` does, and where the run ends."""
         mean, std = normalisation_of(self.backbone)
         checkpoint["preprocessing"] = {"mean": list(mean), "std": list(std)}
+        checkpoint |= {"steps_per_epoch": self.data.steps_per_epoch, "max_epochs": self.trainer.max_epochs}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Normalise as before, and count the batches of a begun epoch in this run's micro-batches.

@@ -52,7 +52,7 @@ def score_classifier(cfg: DictConfig, output_dir: str | Path, overrides: Sequenc
     classifier.to("cuda" if torch.cuda.is_available() else "cpu")
     if saved is not None:
         data, columns = films_of_run(cfg, saved, overrides), list(range(len(classifier.classes)))
-        about, may_fit = named(scored_run(saved, data), cfg), data.has_val_apart
+        about, may_fit = named(scored_run(saved, data, Path(cfg.run)), cfg), data.has_val_apart
     else:
         about = scored(cfg, classifier.view)
         data, columns = labelled_films(cfg, classifier, about.protocol)

@@ -49,7 +49,7 @@ def score_masks(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str
     check_sides(inference, segmenter.classes)
     if saved is not None:
         data = films_of_run(cfg, saved, overrides)
-        about, may_fit = scored_run(saved, data), data.has_val_apart
+        about, may_fit = scored_run(saved, data, Path(cfg.run)), data.has_val_apart
     else:
         about = scored_file(cfg, segmenter.view)
         data = films_with_masks(cfg, segmenter, about.protocol, overrides)

@@ -19,6 +19,7 @@ from evax.evaluation.predictions import ids_digest
 from evax.evaluation.report_card import CardOptions, Predicted
 from evax.runs.build import build_task
 from evax.runs.choice import notes_on_start
+from evax.runs.progress import notes_on_progress
 from evax.runs.record import RESULT
 from evax.runs.subject import run_identity
 from evax.tasks.base import Task
@@ -37,13 +38,13 @@ def score(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     splits = ("val", "test") if data.has_val_apart else ("test",)
     parts = {split: predicted(data, task, data.rows(split)) for split in splits}
     options = CardOptions(exclusive=task.is_exclusive, num_draws=DRAWS, seed=cfg.seed)
-    card, summary = write_card(run_dir, data, parts, scored(cfg, data), options)
+    card, summary = write_card(run_dir, data, parts, scored(cfg, data, run_dir), options)
     tell_films(data, run_dir)
     log.info("%s\nwritten: %s", summary.rstrip(), run_dir / RESULT)
     return {"test/auroc_macro": card.metrics["auroc"].macro.value}
 
 
-def scored(cfg: DictConfig, data: PackDataModule) -> Scored:
+def scored(cfg: DictConfig, data: PackDataModule, run_dir: Path) -> Scored:
     """A run as its results file calls it."""
     recipe = cfg.get("recipe")
     return Scored(
@@ -54,7 +55,7 @@ def scored(cfg: DictConfig, data: PackDataModule) -> Scored:
         identity=run_identity(cfg) | {"protocol": cfg.protocol, "recipe": recipe},
         num_train=len(data.train_rows),
         train_ids_digest=ids_digest(np.array(data.pack.texts("image_id", data.train_rows))),
-        notes=[*notes_on(cfg, data), *notes_on_start(cfg)],
+        notes=[*notes_on_progress(run_dir), *notes_on(cfg, data), *notes_on_start(cfg)],
     )
 
 

@@ -50,7 +50,7 @@ def score_segmenter(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     """Write masks and numbers by film, report card, figures and results.json of a segmenter's best checkpoint."""
     data: PackDataModule = instantiate(cfg.data)
     task = cast("Segmenter", best_task(cfg, data, run_dir))
-    scores = score_films(task.logits, data, run_dir, scored(cfg, data), Setting(seed=cfg.seed))
+    scores = score_films(task.logits, data, run_dir, scored(cfg, data, run_dir), Setting(seed=cfg.seed))
     tell_films(data, run_dir)
     return scores
 

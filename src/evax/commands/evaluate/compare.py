@@ -18,8 +18,10 @@ from evax.evaluation.comparison import Comparison, Table, compare_tables
 from evax.evaluation.mask_tables import compare_mask_tables
 from evax.evaluation.predictions import finding_columns, ids_digest
 from evax.evaluation.study import LabelledFilms
+from evax.report.canvas import stamped
 from evax.report.comparison import describe_comparison, draw_comparison, draw_sides
 from evax.report.seeds import differing_key
+from evax.runs.progress import incomplete, notes_on_progress
 from evax.runs.record import PREDICTIONS, RESULT, command_line, commit
 from evax.runs.subject import read_run
 
@@ -76,10 +78,20 @@ def compare(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = 
         "num_patients": first[0].result["num_test_patients"],
         "commit": commit(),
         "command": command_line(),
+        "notes": notes_on_runs(every),
     }
     text = write_comparison(found.to_json() | facts, output_dir)
     log.info("%s\nwritten: %s", text.rstrip(), output_dir / COMPARISON)
     return {"test/difference": found.difference.macro.value}
+
+
+def notes_on_runs(runs: Sequence[Scored]) -> list[str]:
+    """What must be said of runs whose training is not complete, or was not when they were scored."""
+    found: dict[str, None] = {}
+    for run in runs:
+        now = notes_on_progress(run.run) if (run.run / CONFIG).exists() else []
+        found |= {f"{run.result['name']}: {note}": None for note in [*incomplete(run.result["notes"]), *now]}
+    return list(found)
 
 
 def headlines(first: Sequence[Scored], second: Sequence[Scored], name: str) -> list[list[float | None]]:
@@ -226,6 +238,7 @@ def write_comparison(content: Mapping[str, Any], folder: Path) -> str:
     """comparison.json and the figures; returns the text for the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / COMPARISON, content)
-    draw_comparison(content, folder / FIGURES / "comparison.png")
-    draw_sides(content, folder / FIGURES / "radar.png")
+    with stamped(content["notes"]):
+        draw_comparison(content, folder / FIGURES / "comparison.png")
+        draw_sides(content, folder / FIGURES / "radar.png")
     return describe_comparison(content)
