@@ -9,7 +9,7 @@ PIP_TORCH := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pyto
 PROCESSES = $$($(BIN)/python -c 'import os; print(min(8, 1 + (os.cpu_count() or 1)))')
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 DEMO := runs/demo
-PROBE := readouts=[four_blocks] strengths=[0.01] precision=auto
+PROBE := readouts=[four_blocks] strengths=[0.01]
 
 .PHONY: help install format check test test-all parity demo sample sample-segment bench docs clean
 

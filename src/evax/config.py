@@ -36,7 +36,7 @@ HYDRA_KEYS = ("_target_", "_args_", "_convert_", "_partial_", "_recursive_")
 # Top-level keys of each root configuration. None: a value, or a node that its constructor describes.
 ANY = object()  # values under names of one's own
 PROBE_KEYS = (
-    *("precision", "readouts", "classifier", "strengths", "neighbors", "temperatures"),
+    *("readouts", "classifier", "strengths", "neighbors", "temperatures"),
     *("min_positives", "repeats", "draws"),
 )
 TRAIN_KEYS: dict[str, Any] = {

@@ -42,7 +42,7 @@ def segmented(run_dir: Path, pack: Path, *words: str) -> Path:
     from evax.commands.train.start import train
 
     small = ["image_size=32", "batch_size=8", "trainer.max_epochs=1", "model.channels=16", "data.fraction=1.0"]
-    small += ["optim.lr=2.0e-3", "trainer.accelerator=cpu", "trainer.precision=32-true", f"data.pack={pack}"]
+    small += ["optim.lr=2.0e-3", "trainer.accelerator=cpu", "trainer.precision=bf16-mixed", f"data.pack={pack}"]
     train(composed("experiment=demo_segment", *small, *words), run_dir)
     follow(run_dir)
     return run_dir

@@ -43,9 +43,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class Checkpointing(Checkpoint):
     """Writes `checkpoints/step-000123.ckpt` (the newest `keep` stay), `best.ckpt` and `checkpoints/index.json`.
 
-    A step file is written every `every_n_steps` optimizer steps and after every `every_n_epochs`-th epoch; `best`
-    follows the validation metric `monitor`. Nothing outside the run directory is ever touched. A failed write
-    keeps what was there and is tolerated `max_failures` times in a row.
+    A step file is written every `every_n_steps` optimizer steps, after every `every_n_epochs`-th epoch, and where
+    another callback stops the run amid one; `best` follows the validation metric `monitor`. Nothing outside the run
+    directory is ever touched. A failed write keeps what was there and is tolerated `max_failures` times in a row.
     """
 
     def __init__(
@@ -95,8 +95,8 @@ class Checkpointing(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save inside an epoch, at optimizer steps; the last step waits for validation."""
-        step = trainer.global_step
-        is_due = self.every_n_steps is not None and step % self.every_n_steps == 0
+        is_due = self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
+        is_due |= trainer.should_stop
         has_stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if is_due and has_stepped and not trainer.is_last_batch:
             self.save(trainer)
@@ -106,7 +106,9 @@ class Checkpointing(Checkpoint):
         self._has_validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save after validation, and keep the best."""
+        """Save after validation, and keep the best; nothing where the epoch was cut short."""
+        if trainer.fit_loop.epoch_loop.batch_progress.current.ready < trainer.num_training_batches:
+            return
         metric = trainer.callback_metrics.get(self.monitor)
         if self._has_validated and metric is None:
             raise ValueError(

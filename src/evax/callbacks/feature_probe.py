@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Float32, Int
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from evax.backbones.precision import full_precision
 from evax.callbacks.cadence import EveryFewEpochs
 from evax.data.keyed_random import Stream, keyed_generator
 from evax.data.labels import resolve_labels
@@ -99,6 +100,7 @@ class FeatureProbe(Callback):
         return features.values, features.rows
 
     @torch.inference_mode()
+    @full_precision()
     def _ranks(self, data: PackDataModule, task: Any, rows: Int[np.ndarray, "N"]) -> dict[str, float]:
         """RankMe over the same few patches of every film, for the student's tokens and the targets."""
         chosen = np.linspace(0, data.grid[0] * data.grid[1] - 1, TOKENS_PER_FILM).round().astype(int)

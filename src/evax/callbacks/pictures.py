@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from evax.backbones.precision import full_precision
 from evax.callbacks.cadence import EveryFewEpochs
 from evax.callbacks.hosted import HostedLogger
 from evax.explain.tokens import pca_maps
@@ -52,6 +53,7 @@ class Pictures(Callback):
 
 
 @torch.inference_mode()
+@full_precision()
 def views(data: Any, task: Any, num_films: int) -> Views:
     """Run the first validation films through the student, masked and whole."""
     batch = next(iter(data.local_loader(data.dataset(data.rows("val")[:num_films]))))

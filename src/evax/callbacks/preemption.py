@@ -74,5 +74,11 @@ class Preemption(Checkpoint):
                 if callback.saved_step != trainer.global_step:
                     callback.save(trainer)
                 saved = callback.saved_step
-        log.warning("told to stop at step %d: the checkpoint of step %d is written", trainer.global_step, saved)
+        log.warning(
+            "told to stop at step %d of %d: the checkpoint of step %d is written; go on by python train.py resume=%s",
+            trainer.global_step,
+            (trainer.max_epochs or 0) * trainer.datamodule.steps_per_epoch,
+            saved,
+            trainer.default_root_dir,
+        )
         raise Preempted(to_be_continued=to_be_continued)

@@ -17,7 +17,12 @@ from evax.data.normalisation import Normalisation
 
 def run_config(file: Path) -> dict[str, Any]:
     """The saved configuration of the run directory that a checkpoint lies in; empty outside one."""
-    return read_config(file.parent.parent if file.parent.name == CHECKPOINTS else file.parent)
+    return read_config(run_folder(file))
+
+
+def run_folder(file: Path) -> Path:
+    """The run directory of a checkpoint in one: the file's folder, or the one above `checkpoints/`."""
+    return file.parent.parent if file.parent.name == CHECKPOINTS else file.parent
 
 
 def start_of(run: Mapping[str, Any]) -> Path | None:

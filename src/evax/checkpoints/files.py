@@ -65,8 +65,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return state
 
 
-def load_plain(path: Path, allow: Sequence[type] = ()) -> Any:
-    """`torch.load` of tensors, plain types and the classes of `allow`, on the CPU; CRCs are not checked."""
+def load_plain(path: Path, allow: Sequence[type] = (), *, lazily: bool = False) -> Any:
+    """`torch.load` of tensors, plain types and the classes of `allow`, on the CPU; CRCs are not checked.
+
+    `lazily` leaves the tensors on the disk until they are used: for what lies beside them.
+    """
     with torch.serialization.safe_globals(list(allow)), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about pickle protocols; the outcome is a value or one error
         if zipfile.is_zipfile(path) and (unsafe := _unsafe_globals(path)):
@@ -75,7 +78,7 @@ def load_plain(path: Path, allow: Sequence[type] = ()) -> Any:
                 "types are read; ask for it as .safetensors"
             )
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
         except Exception as error:  # the unpickler meets arbitrary bytes and raises nearly anything
             raise CheckpointReadError(f"cannot read {path}: not a file of tensors and plain types") from error
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from evax.backbones.precision import full_precision
 from evax.data.pixels import normalise, to_unit
 
 Encoder = Callable[[Tensor], Tensor]
@@ -21,6 +22,7 @@ class Features(NamedTuple):
 
 
 @torch.inference_mode()
+@full_precision()
 def extract_features(
     encode: Encoder, batches: Iterable[dict[str, Any]], device: torch.device, dtype: torch.dtype = torch.float32
 ) -> Features:

@@ -39,12 +39,9 @@ def read(backbone: Any, images: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Ten
 
 
 def encode_rows(
-    backbone: Any, names: Sequence[str], data: PackDataModule, rows: Int[np.ndarray, "N"], *, bf16: bool = False
+    backbone: Any, names: Sequence[str], data: PackDataModule, rows: Int[np.ndarray, "N"]
 ) -> dict[str, Float32[np.ndarray, "N _"]]:
-    """Readouts of whole films in the order of `rows`, each the mean over the film and its mirror image.
-
-    `bf16` runs the backbone under autocast.
-    """
+    """Readouts of whole films in the order of `rows`, each the mean over the film and its mirror image."""
     if not hasattr(backbone, "blocks") and list(names) != ["pooled"]:
         raise ValueError(f"readouts={list(names)}: {type(backbone).__name__} has no blocks; set readouts=[pooled]")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -52,9 +49,8 @@ def encode_rows(
     widths: list[int] = []
 
     def both_sides(images: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            sides = read(backbone, images), read(backbone, images.flip(-1))
-        parts = [(sides[0][name].float() + sides[1][name].float()) / 2 for name in names]
+        sides = read(backbone, images), read(backbone, images.flip(-1))
+        parts = [(sides[0][name] + sides[1][name]) / 2 for name in names]
         widths[:] = [part.shape[1] for part in parts]
         return torch.cat(parts, dim=-1)
 

@@ -10,6 +10,7 @@ from timm.models.densenet import DenseNet
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
+from evax.backbones.precision import full_precision
 from evax.backbones.preprocessing import normalisation_of
 from evax.data.pixels import normalise, to_unit
 from evax.heads import AttentiveClassifier, LinearClassifier
@@ -80,6 +81,7 @@ class Explainable:
         """Films as a data module or a view gives them, normalised as the backbone's weights ask."""
         return normalise(to_unit(squares), *normalisation_of(self.backbone))
 
+    @full_precision()
     def logits(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C"]:
         """Plain logits of normalised images; ValueError of a model without classes."""
         if self.head is None:
@@ -97,6 +99,7 @@ class Explainable:
         logits = self.logits(images).float()
         return logits.softmax(1) if self.is_exclusive else logits.sigmoid()
 
+    @full_precision()
     def tokens(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B N D"]:
         """The last patch tokens in row order, or the places of a CNN's last feature map."""
         if hasattr(self.backbone, "forward_tokens"):
@@ -117,7 +120,7 @@ class Explainable:
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Evaluation mode, no weight asks for a gradient, nothing is recomputed; afterwards all is as before.
+        """Evaluation mode, full precision, no weight asks for a gradient, nothing is recomputed; then all is as before.
 
         Recomputed blocks (gradient checkpointing) would hide from hooks what a gradient is asked for.
         """
@@ -131,7 +134,7 @@ class Explainable:
                 part.eval().requires_grad_(False)
             for module in recomputing:
                 module.grad_checkpointing = False
-            with torch.inference_mode(False), torch.set_grad_enabled(has_gradients):
+            with torch.inference_mode(False), torch.set_grad_enabled(has_gradients), full_precision():
                 yield
         finally:
             for module, mode in modes:

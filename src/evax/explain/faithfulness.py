@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
+from evax.backbones.precision import full_precision
 from evax.explain.explainable import Explainable
 
 Baseline = Literal["blur", "mean"]
@@ -21,6 +22,7 @@ class Curve(NamedTuple):
     area: Float[Tensor, "B"]
 
 
+@full_precision()
 def deletion(
     explainable: Explainable,
     images: Float[Tensor, "B 3 H W"],
@@ -34,6 +36,7 @@ def deletion(
     return _curve(explainable, images, without(images, baseline), classes, maps, steps)
 
 
+@full_precision()
 def insertion(
     explainable: Explainable,
     images: Float[Tensor, "B 3 H W"],

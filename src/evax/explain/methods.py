@@ -7,6 +7,7 @@ from types import MappingProxyType
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from evax.backbones.precision import full_precision
 from evax.explain.attention import attention
 from evax.explain.cam import eigen_cam, grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
 from evax.explain.explainable import Explainable
@@ -38,6 +39,7 @@ class Method:
         if self.of_class and not explainable.has_classes:
             raise ValueError(f"{self.name} explains a class, but {explainable.name} has no classifier; use rollout")
 
+    @full_precision()
     def __call__(
         self, explainable: Explainable, images: Float[Tensor, "B 3 H W"], classes: Int[Tensor, "B"]
     ) -> Float[Tensor, "B R C"]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from evax.backbones.precision import full_precision
 from evax.backbones.preprocessing import normalisation_of
 from evax.data.film_view import FilmView, check_grey
 from evax.data.pixels import normalise, to_unit
@@ -24,7 +25,8 @@ class FilmClassifier(nn.Module):
 
     `classes` name the logits. `view` turns a film of any shape into the square that the backbone was trained on, and
     `preprocess` that into an image for `forward`. Features are the backbone's pooled output; of an attentive head,
-    which reads patch tokens, their mean.
+    which reads patch tokens, their mean. All is computed in the precision of the weights, whatever the caller's
+    autocast.
     """
 
     def __init__(
@@ -51,10 +53,12 @@ class FilmClassifier(nn.Module):
         """What `view` made, normalised as the backbone's weights ask."""
         return normalise(to_unit(squares), *normalisation_of(self.backbone))
 
+    @full_precision()
     def forward(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B C"]:
         """Logits of preprocessed images."""
         return self.head(self._features(images))
 
+    @full_precision()
     def read(self, images: Float[Tensor, "B 3 S S"]) -> Reading:
         """Logits and features of preprocessed images, from one pass."""
         features = self._features(images)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from evax.predict.classifier import FilmClassifier
 from evax.predict.filling import Counts, Predictor, Row, fill
@@ -24,9 +24,9 @@ class ClassifierPredictor(Predictor):
     others: ClassVar[tuple[str, ...]] = (EMBEDDINGS,)
 
     def predict(self, batch: Batch) -> tuple[list[Row], Vectors]:
-        """Probabilities of six digits, and embeddings."""
+        """Probabilities with all digits, and embeddings."""
         probabilities, embeddings = read_squares(self.model, batch.squares)
-        return [Row(tuple(f"{value:.6g}" for value in row)) for row in probabilities.tolist()], embeddings
+        return [Row(tuple(map(repr, row))) for row in probabilities.tolist()], embeddings
 
     def begin(self, journal: Journal, names: Iterable[str]) -> list[str]:
         """An embedding is in the journal or in its table."""
@@ -54,10 +54,13 @@ def predict_folder(
 @torch.inference_mode()
 def read_squares(
     classifier: FilmClassifier, squares: UInt8[np.ndarray, "N 1 S S"]
-) -> tuple[Float32[np.ndarray, "N C"], Float32[np.ndarray, "N D"]]:
-    """Probabilities and embeddings of what the classifier's view made of films, on the classifier's device."""
+) -> tuple[Float64[np.ndarray, "N C"], Float32[np.ndarray, "N D"]]:
+    """Probabilities and embeddings of what the classifier's view made of films, on the classifier's device.
+
+    Probabilities are float64, as those of a report card: confident images do not tie.
+    """
     reading = classifier.read(classifier.images(torch.from_numpy(squares).to(classifier.device)))
-    return classifier.odds(reading.logits).cpu().numpy(), reading.embeddings.cpu().numpy()
+    return classifier.odds(reading.logits.cpu().double()).numpy(), reading.embeddings.cpu().numpy()
 
 
 def default_workers() -> int:

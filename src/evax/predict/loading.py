@@ -16,6 +16,7 @@ from evax.data.film_view import FilmView
 from evax.heads import AttentiveClassifier, LinearClassifier
 from evax.predict.classifier import FilmClassifier
 from evax.predict.segmenter import FilmSegmenter
+from evax.runs.progress import notes_on_progress
 from evax.runs.weights import backbone_name, check_covered, create, recorded_architecture
 from evax.tasks.segmentation import build_head as build_decoder
 
@@ -36,6 +37,7 @@ def load_classifier(
 
 def classifier_in(content: Content, *, backbone: str | None = None, image_size: int | None = None) -> FilmClassifier:
     """`load_classifier` of a file that has been read."""
+    warn_of_progress(content)
     weights = under_timm_names(content)
     described = describe_classifier(content, weights)
     view = view_at(described.view, image_size)
@@ -58,6 +60,7 @@ def load_segmenter(
 
 def segmenter_in(content: Content, *, backbone: str | None = None, image_size: int | None = None) -> FilmSegmenter:
     """`load_segmenter` of a file that has been read."""
+    warn_of_progress(content)
     weights = under_timm_names(content)
     described = describe_segmenter(content, weights)
     view, facts = view_at(described.view, image_size), described.facts
@@ -67,6 +70,12 @@ def segmenter_in(content: Content, *, backbone: str | None = None, image_size: i
     head.load_state_dict(described.head)
     at = places(model, facts.taps)
     return FilmSegmenter(model, head, at, facts.classes, view, thresholds_of(content, facts.classes))
+
+
+def warn_of_progress(content: Content) -> None:
+    """Say where a training is not complete."""
+    for note in notes_on_progress(content.file):
+        log.warning("%s: %s", content.file, note)
 
 
 def view_at(view: FilmView, image_size: int | None) -> FilmView:

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor, nn
 
 from evax.backbones.inner_maps import inner_maps
+from evax.backbones.precision import full_precision
 from evax.backbones.preprocessing import normalisation_of
 from evax.data.film_view import Extent, FilmView, check_grey
 from evax.data.pixels import normalise, to_unit
@@ -46,8 +47,9 @@ class FilmSegmenter(nn.Module):
         found: torch.device = next(self.backbone.parameters()).device
         return found
 
+    @full_precision()
     def forward(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B C S S"]:
-        """Logits of normalised images, float32."""
+        """Logits of normalised images, float32, whatever the caller's autocast."""
         logits = self.head(inner_maps(self.backbone, images, self.places)).float()
         return fit_to(logits, (images.shape[-2], images.shape[-1]))
 

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from evax.report.curves import GREY, GRID, INK, MUTED
+from evax.report.curves import GREY, GRID, INK, MUTED, ORANGE
 from evax.report.wording import MACRO, Remarks, Score, label, number
 
 DPI = 160
@@ -34,6 +35,19 @@ class Row(NamedTuple):
     remark: str = ""
 
 
+_stamp: ContextVar[str] = ContextVar("_stamp", default="")
+
+
+@contextmanager
+def stamped(warnings: Sequence[str]) -> Iterator[None]:
+    """Write warnings, such as of an incomplete training, at the foot of every figure that is made meanwhile."""
+    token = _stamp.set("; ".join(warnings))
+    try:
+        yield
+    finally:
+        _stamp.reset(token)
+
+
 @contextmanager
 def slide(path: Path, title: str, subtitle: str, size: tuple[float, float]) -> Iterator[Figure]:
     """A figure of `size` inches with a heading, written to `path` at the end.
@@ -51,6 +65,8 @@ def slide(path: Path, title: str, subtitle: str, size: tuple[float, float]) -> I
         FigureCanvasAgg(figure)
         figure.text(0.2 / width, 1 - 0.22 / height, title, fontsize=17, fontweight="bold", va="top")
         figure.text(0.2 / width, 1 - 0.60 / height, "\n".join(lines), fontsize=11, color=MUTED, va="top")
+        if warning := _stamp.get():
+            figure.text(1 - 0.2 / width, 0.04 / height, warning, fontsize=11, color=ORANGE, ha="right", va="bottom")
         yield figure
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=DPI, metadata={"Software": None})

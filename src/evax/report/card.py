@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from evax.report.canvas import stamped
 from evax.report.confusion import draw_confusion
 from evax.report.gaps import draw_subgroups
 from evax.report.operating import draw_precision_recall, draw_roc
@@ -26,13 +27,15 @@ def write_card_figures(file: Path, folder: Path) -> list[Path]:
             drawers["subgroups"] = draw_subgroups
         if card["exclusive"] is not None:
             drawers["confusion"] = draw_confusion
-        for name, draw in drawers.items():
-            draw(card, folder / f"{name}.png")
         written = [folder / f"{name}.png" for name in drawers]
-        if len(card["findings"]) > 2:
-            ours = {name: score["value"] for name, score in card["metrics"]["auroc"]["per_class"].items()}
-            if any(value is not None for value in ours.values()):
-                draw_radar(card["findings"], {"AUROC": ours}, folder / "radar.png", beside=Remarks.of(card))
+        with stamped(card.get("incomplete") or ()):
+            for name, draw in drawers.items():
+                draw(card, folder / f"{name}.png")
+            if len(card["findings"]) > 2:
+                ours = {name: score["value"] for name, score in card["metrics"]["auroc"]["per_class"].items()}
+                if any(value is not None for value in ours.values()):
+                    draw_radar(card["findings"], {"AUROC": ours}, folder / "radar.png", beside=Remarks.of(card))
+                    written.append(folder / "radar.png")
                 written.append(folder / "radar.png")
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise CardError(f"{file}: is not a report card ({type(error).__name__}: {error})") from None

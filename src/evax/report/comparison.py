@@ -28,7 +28,7 @@ def describe_comparison(comparison: Mapping[str, Any]) -> str:
         p = f"  p {_p(test['p'])}, of all findings {_p(test['p_holm'])}" if test and score["value"] is not None else ""
         lines.append(f"{label(name):<22} {beside.row(name, score, signed=True)}{p}")
     lines += [f"{label(name):<22} not scored: {why}" for name, why in beside.not_scored.items() if name not in rows]
-    return "\n".join([*lines, verdict(difference["macro"])]) + "\n"
+    return "\n".join([*lines, verdict(difference["macro"]), *comparison.get("notes", ())]) + "\n"
 
 
 def comparisons_section(folder: Path) -> str:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from evax.report.canvas import Row, dots, quiet, slide
+from evax.report.canvas import Row, dots, quiet, slide, stamped
 from evax.report.curves import BLUE, GREY, INK, MUTED, ORANGE
 from evax.report.segmentation_record import HEADLINE, LABELS, NEEDED, NO_POSITIVES
 from evax.report.wording import CLASSES, coverage, label, number
@@ -77,8 +77,9 @@ def draw_worst(films: Sequence[Shown], classes: Sequence[str], path: Path) -> No
 def write_score_figures(card_file: Path, predictions: Path, folder: Path) -> list[Path]:
     """The figures of a report card and of the table of films beside it: scores, and Dice by film and threshold."""
     card = json.loads(card_file.read_text(encoding="utf-8"))
-    draw_scores(card, folder / "scores.png")
-    draw_dice(card, pd.read_parquet(predictions), folder / "dice.png")
+    with stamped(card.get("incomplete") or ()):
+        draw_scores(card, folder / "scores.png")
+        draw_dice(card, pd.read_parquet(predictions), folder / "dice.png")
     return [folder / "scores.png", folder / "dice.png"]
 
 

@@ -9,6 +9,7 @@ from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.export import run_config, start_of
 from evax.checkpoints.segmenters import FIELD
 from evax.checkpoints.weight_files import find_file, read_content, under_timm_names
+from evax.runs.progress import incomplete, notes_on_progress
 
 
 class Choice(NamedTuple):
@@ -24,8 +25,13 @@ def choice_of(weights: Path, *, key: str | None = None) -> Choice:
 
     EVA-X's fine-tuned files tell neither protocol nor classes, and are those of the best epochs on the test films.
     Files that hold no classes, such as of pre-training, are chosen on no labels. `key` names the container in a file.
+    The notes also tell of a training that is not complete.
     """
-    file = find_file(weights)
+    choice = _choice_of(find_file(weights), key)
+    return choice._replace(notes=[*choice.notes, *notes_on_progress(weights)])
+
+
+def _choice_of(file: Path, key: str | None) -> Choice:
     run = run_config(file)
     if run.get("protocol"):
         return Choice(run["protocol"], run.get("recipe") or "", [])
@@ -50,6 +56,7 @@ def notes_on_start(run: Mapping[str, Any]) -> list[str]:
         choice = choice_of(file, key=(run.get("backbone") or {}).get("weights_key"))
     except WeightsError:
         return [*earlier, f"began from {file.name}, which cannot be read any more: how it was chosen is not known"]
+    earlier += [f"began from {file.name}: {note}" for note in incomplete(choice.notes)]
     if choice.protocol != "official":
         return earlier
     told = f"began from {file.name}, which test films chose (protocol=official): those may be among the films here"

@@ -12,15 +12,20 @@ from typing import Any
 from evax.data.atomic import write_atomically
 from evax.report.segmentation_record import SegmentationResult, read_any, summarise_masks
 from evax.report.summary import summarise
+from evax.runs.progress import incomplete
 
 RESULT, PREDICTIONS, SUMMARY = "results.json", "predictions.parquet", "summary.txt"
 
 
 def save_result(folder: Path, content: Mapping[str, Any]) -> str:
-    """results.json of either form, checked and whole, and its summary beside it, which is returned."""
+    """results.json of either form, checked and whole, and its summary beside it, which is returned.
+
+    The summary begins with what the notes tell of an incomplete training.
+    """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     result = read_any(text, RESULT)
     summary = summarise_masks(result) if isinstance(result, SegmentationResult) else summarise(result)
+    summary = "".join(f"{note}\n" for note in incomplete(result.notes)) + summary
     write_atomically(folder / RESULT, text.encode())
     (folder / SUMMARY).write_text(summary, encoding="utf-8")
     return summary

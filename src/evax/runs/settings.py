@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -34,17 +35,27 @@ CALLBACKS = {"Classifier": "classification", "Segmenter": "segmentation"}  # tha
 PATH_KEYS = ("weights", "pack", "packs", "runs")
 PLACE = ("accelerator", "devices", "num_nodes", "strategy")  # what another `trainer=` may say of a resumed run
 PLACES = (*(key for key in RESUMABLE if key != "trainer"), *(f"trainer.{key}" for key in PLACE))  # say where a run runs
+LIMITS = ("limit_train_batches", "limit_val_batches")  # of the trainer: a number of batches, or their share
 PRECISIONS = {  # that are supported, by the names that Lightning has for them
     **dict.fromkeys(("bf16-mixed", "bf16"), "bf16-mixed"),
     **dict.fromkeys(("32-true", "32"), "32-true"),
     **dict.fromkeys(("64-true", "64"), "64-true"),
     "auto": "auto",
 }
-# Trainer arguments that follow from other keys, or would break what a resume relies on; and what to use instead.
+# Trainer arguments that follow from other keys, would break what a resume relies on, or end a run before its last
+# step; and what to use instead.
 RESERVED = {
     "accumulate_grad_batches": "per_device_batch",
     "log_every_n_steps": "nothing, every step is recorded",
     "max_steps": "trainer.max_epochs",
+    "max_time": "`timeout -s TERM 8h python train.py …`, which writes a checkpoint, and resume=RUN to go on",
+    "min_steps": "trainer.max_epochs",
+    "min_epochs": "trainer.max_epochs",
+    "overfit_batches": "data.fraction",
+    "fast_dev_run": "debug=one_step",
+    "barebones": "debug=one_step, or plan=true for the speed",
+    "limit_test_batches": "nothing, test images are scored whole",
+    "limit_predict_batches": "nothing, test images are scored whole",
     "val_check_interval": "trainer.check_val_every_n_epoch",
     "use_distributed_sampler": "nothing, samplers know ranks",
     "num_sanity_val_steps": "debug=one_step",
@@ -55,6 +66,10 @@ RESERVED = {
     "logger": "logger",
     "plugins": "nothing",
 }
+
+
+# Callbacks of Lightning that decide after how many steps a run ends, in place of trainer.max_epochs and batch_size.
+ENDING = {"EarlyStopping", "Timer", "GradientAccumulationScheduler", "BatchSizeFinder", "LearningRateFinder"}
 
 
 def decided(cfg: DictConfig) -> DictConfig:
@@ -68,6 +83,7 @@ def check_run(cfg: DictConfig) -> None:
     check_config(cfg, TRAIN_KEYS)
     check_protocol(cfg)
     check_trainer(cfg.trainer)
+    check_callbacks(cfg)
     check_monitor(cfg)
     check_one_start(cfg)
 
@@ -131,10 +147,49 @@ def check_trainer(trainer: DictConfig) -> None:
     for key, instead in RESERVED.items():
         if key in trainer:
             raise ConfigError(f"trainer.{key} is not yours to set; use {instead}")
-    if trainer.get("limit_train_batches", 1.0) != 1.0 and trainer.max_epochs != 1:
-        raise ConfigError("trainer.limit_train_batches works for one epoch only; use data.fraction to train on less")
+    for key in ("max_epochs", "check_val_every_n_epoch"):
+        value = trainer.get(key, 1)
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f"trainer.{key}={value}: give a whole number of epochs, 1 or more")
+    check_limits(trainer)
     if str(trainer.get("precision", "auto")) not in PRECISIONS:
         raise ConfigError(f"trainer.precision={trainer.precision} is not supported; use bf16-mixed or 32-true")
+
+
+def check_limits(trainer: DictConfig) -> None:
+    """Refuse to train or to choose on a part of the images, but for a trial of one epoch."""
+    for key in LIMITS:
+        value = trainer.get(key)
+        if not isinstance(value, int | float | None) or isinstance(value, bool) or (value is not None and value <= 0):
+            raise ConfigError(f"trainer.{key}={value}: give a number of batches, or a share of them up to 1.0")
+    if is_trial(trainer) and trainer.max_epochs != 1:
+        raise ConfigError("trainer.limit_train_batches works for one epoch only; use data.fraction to train on less")
+    if not is_trial(trainer) and is_limited(trainer.get("limit_val_batches")):
+        raise ConfigError(
+            f"trainer.limit_val_batches={trainer.limit_val_batches}: the best checkpoint is chosen on all validation "
+            "images; leave it out, or try a run out by debug=one_step"
+        )
+
+
+def is_trial(trainer: DictConfig) -> bool:
+    """Whether a run takes a part of its steps alone, to see if it works; its scores are no result."""
+    return is_limited(trainer.get("limit_train_batches"))
+
+
+def is_limited(limit: Any) -> bool:
+    """Whether one of LIMITS leaves anything out; 1 is one batch, 1.0 are all."""
+    return limit is not None and not (isinstance(limit, float) and limit == 1.0)
+
+
+def check_callbacks(cfg: DictConfig) -> None:
+    """Refuse callbacks that end a run elsewhere than after its epochs."""
+    for name, node in (cfg.callbacks or {}).items():
+        kind = locate(node["_target_"], f"callbacks.{name}") if node else None
+        if found := ENDING & {each.__name__ for each in getattr(kind, "__mro__", ())}:
+            raise ConfigError(
+                f"callbacks.{name}: {found.pop()} changes where a run ends, and what ends before its last step is no "
+                "result; leave it out (best.ckpt is of the best epoch), and lower trainer.max_epochs for a shorter run"
+            )
 
 
 def check_monitor(cfg: DictConfig) -> None:
@@ -272,21 +327,20 @@ def best_precision(accelerator: str) -> str:
     return "bf16-mixed" if has_fast_bf16(device) else "32-true"
 
 
-def autocast_as(precision: str | None, device: torch.device) -> torch.autocast:
-    """A context that computes on a device as a trainer of this precision does."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16-mixed")
-
-
 def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> DictConfig:
     """The configuration saved in `run_dir`, with the allowed overrides of the command line put over it."""
     if not (run_dir / CONFIG).exists():
         raise ConfigError(f"resume={run_dir}: there is no {CONFIG}; name a run directory")
     saved = OmegaConf.load(run_dir / CONFIG)
     assert isinstance(saved, DictConfig)
+    if saved.get("then") is not None:
+        saved.then.pop("precision", None)  # which earlier versions wrote; all scores are computed in float32
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~").partition("@")[0].replace("/", ".")
         if key == "resume" or key.startswith("hydra."):
             continue
+        if key.removeprefix("trainer.") in LIMITS:
+            raise ConfigError(f"{key}: a run keeps it from its first step on; leave it out, or start a new run")
         if not f"{key}.".startswith(tuple(f"{allowed}." for allowed in RESUMABLE)):
             raise ConfigError(
                 f"{key}: a resumed run keeps its saved configuration; only {', '.join(RESUMABLE)} may change"
@@ -297,4 +351,5 @@ def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> 
             saved.data.per_device_batch = cfg.per_device_batch
     check_config(saved, TRAIN_KEYS)
     check_trainer(saved.trainer)
+    check_callbacks(saved)
     return settled(placed(for_cluster(saved)))

@@ -20,6 +20,7 @@ from evax.checkpoints.segmenters import DescribedSegmenter, describe_segmenter, 
 from evax.checkpoints.thresholds import THRESHOLDS, recorded_thresholds
 from evax.checkpoints.weight_files import Content, Weights, read_content, under_timm_names
 from evax.checkpoints.weights import export_weights, fill, fit_weights
+from evax.runs.progress import progress_of
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ def export_file(source: Path, out: Path, backbone: str | None, key: str | None) 
     architecture |= {"model_kwargs": model_kwargs} if model_kwargs else {}
     task = described_task(content, weights)
     meta = export_meta(content, architecture, known, config, task)
+    meta["progress"] = progress_of(source)
     if isinstance(task, DescribedSegmenter):
         meta[THRESHOLDS] = dict(recorded_thresholds(content)) or None
     export_weights(model, out, meta, task.head if task is not None else None)

@@ -15,6 +15,7 @@ from evax.backbones.drop_path import draw_drop_path
 from evax.backbones.eva_x import EvaX
 from evax.backbones.foreign import Foreign
 from evax.backbones.grid import check_grid
+from evax.backbones.precision import full_precision
 from evax.backbones.preprocessing import normalisation_of, normalise_as
 from evax.checkpoints.weight_files import recorded_normalisation
 from evax.data.keyed_random import Stream, keyed_generator
@@ -33,7 +34,7 @@ def check_known(**choices: tuple[str, Collection[str]]) -> None:
 
 
 class Task(LightningModule):
-    """A backbone being trained. The data module is a `PackDataModule`; subclasses add steps."""
+    """A backbone being trained. The data module is a `PackDataModule`; subclasses add `training_step` and `collect`."""
 
     monitors: ClassVar[tuple[str, ...]]  # what validation records
     schedule: Schedule
@@ -61,6 +62,15 @@ class Task(LightningModule):
             raise ValueError("trainer.max_epochs must be set: the schedule of the rate needs an end")
         self.schedule = self.optim.schedule(self.data.steps_per_epoch, epochs)
         return self.optim.build(self)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Collect what a batch shows in full precision, as all that is scored: autocast is for training steps."""
+        with full_precision():
+            self.collect(batch)
+
+    def collect(self, batch: dict[str, Any]) -> None:
+        """Take in a batch of validation images for the scores of the epoch."""
+        raise NotImplementedError
 
     @property
     def films_at_once(self) -> int:
@@ -101,9 +111,10 @@ class Task(LightningModule):
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep how the backbone's images are normalised beside its weights, as an export's `.json` does."""
+        """Keep beside the weights how images are normalised, as an export's `.json` does, and where the run ends."""
         mean, std = normalisation_of(self.backbone)
         checkpoint["preprocessing"] = {"mean": list(mean), "std": list(std)}
+        checkpoint |= {"steps_per_epoch": self.data.steps_per_epoch, "max_epochs": self.trainer.max_epochs}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Normalise as before, and count the batches of a begun epoch in this run's micro-batches.

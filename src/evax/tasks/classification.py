@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from evax.backbones.batch_norm import share_statistics
 from evax.backbones.drop_path import GlobalDropout
 from evax.backbones.lora import LoRA, add_lora
+from evax.backbones.precision import full_precision
 from evax.checkpoints.classifiers import classifier_facts
 from evax.evaluation.auroc import auroc_per_class, macro
 from evax.evaluation.temperature import class_logits
@@ -125,12 +126,13 @@ class Classifier(Task):
         self.record_loss(loss)
         return loss
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def collect(self, batch: dict[str, Any]) -> None:
         """Collect the logits of this rank's films."""
         self._seen.append((torch.as_tensor(batch["row"]), self.logits(batch["image"])))
 
+    @full_precision()
     def logits(self, images: UInt8[Tensor, "B 1 H W"]) -> Float[Tensor, "B C"]:
-        """Logits of stored films in float32, on the CPU."""
+        """Logits of stored films in float32, on the CPU, whatever the caller's autocast."""
         return self(self.unit_images(images)).float().cpu()
 
     def on_validation_epoch_end(self) -> None:

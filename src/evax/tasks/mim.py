@@ -98,7 +98,7 @@ class MaskedImageModeling(Task):
         self.record_loss(loss)
         return loss
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def collect(self, batch: dict[str, Any]) -> None:
         """Collect agreement over hidden patches; masks are the same in every epoch."""
         images, is_masked = self.unit_images(batch["image"]), batch["is_masked"]
         prediction, target = self.predict(images, is_masked), self.target(images)[is_masked]

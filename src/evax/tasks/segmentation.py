@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from evax.backbones.batch_norm import share_statistics
 from evax.backbones.drop_path import GlobalDropout
 from evax.backbones.inner_maps import Taps, freeze_unread, inner_maps, is_vit, places, widths
+from evax.backbones.precision import full_precision
 from evax.checkpoints.segmenters import SegmenterFacts
 from evax.evaluation.segmentation import MIDDLE, dice, jaccard
 from evax.evaluation.segmenting import fit_to, foreground
@@ -105,15 +106,16 @@ class Segmenter(Task):
         self.record_loss(loss)
         return loss
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def collect(self, batch: dict[str, Any]) -> None:
         """Count the pixels of this rank's films, and take each film's loss."""
         logits, masks = self(self.unit_images(batch["image"])), batch["mask"]
         losses = torch.stack([self.loss(*film) for film in zip(logits.split(1), masks.split(1), strict=True)])
         counts = pixel_counts(self.probabilities(logits) > MIDDLE, masks)
         self._seen.append((torch.as_tensor(batch["row"]).cpu(), counts.cpu(), losses.double().cpu()))
 
+    @full_precision()
     def logits(self, images: UInt8[Tensor, "B 1 H W"]) -> Float[Tensor, "B C H W"]:
-        """Logits of stored films in float32, on this module's device."""
+        """Logits of stored films in float32, on this module's device, whatever the caller's autocast."""
         return self(self.unit_images(images.to(self.device))).float()
 
     @staticmethod

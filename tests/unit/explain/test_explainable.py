@@ -3,7 +3,7 @@ import torch
 from explained import BACKBONES, CNNS, Toy, classes, images, num_hooks, toy
 from tiny import tiny_backbone, tiny_task
 
-from evax.explain import METHODS, Explainable
+from evax.explain import METHODS, Explainable, cascade, deletion, insertion
 
 SIZE = (64, 96)
 
@@ -38,14 +38,32 @@ def test_a_frozen_model_in_inference_mode_has_the_same_maps(name):
 
 
 @pytest.mark.parametrize("name", ["eva_x", "vit", "resnet"])
-def test_half_precision_gives_nearly_the_same_maps(name):
+def test_weights_in_half_precision_give_nearly_the_same_maps(name):
     exact = METHODS["hires_cam"](toy(name), images(), classes())
+    maps = METHODS["hires_cam"](Explainable(Toy(name).bfloat16()), images(), classes())
+    assert maps.dtype == torch.float32
+    assert torch.corrcoef(torch.stack([exact.flatten(), maps.flatten()]))[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("name", ["eva_x", "resnet"])
+def test_the_callers_autocast_changes_nothing(name):
+    model, films = Explainable(Toy(name).eval()), images()
+    heat = torch.rand(2, 64, 64, generator=torch.Generator().manual_seed(2))
+
+    def fits(method):
+        return model.has_attention or not method.of_attention
+
+    def seen():
+        yield from (method(model, films, classes()) for method in METHODS.values() if fits(method))
+        yield from (model.logits(films), model.probabilities(films), model.tokens(films))
+        yield from (check(model, films, classes(), heat, steps=3).probabilities for check in (insertion, deletion))
+        yield from (torch.from_numpy(each.rho) for each in cascade(model, films, classes(), METHODS["grad_cam"]))
+
+    exact = list(seen())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        cast = METHODS["hires_cam"](toy(name), images(), classes())
-    stored = METHODS["hires_cam"](Explainable(Toy(name).bfloat16()), images(), classes())
-    for maps in (cast, stored):
-        assert maps.dtype == torch.float32
-        assert torch.corrcoef(torch.stack([exact.flatten(), maps.flatten()]))[0, 1] > 0.95
+        again = list(seen())
+    for one, other in zip(exact, again, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", ["eva_x", "resnet"])

@@ -12,7 +12,7 @@ from evax.commands.train.start import train
 def finetuned(pack: Path, run_dir: Path, *overrides: str) -> Path:
     """A scored run of two epochs on films of 32 pixels, cut from the middle of 48."""
     small = ["image_size=32", "data.resize_to=48", "batch_size=16", "trainer.max_epochs=2", "optim.warmup_epochs=0.0"]
-    small += ["trainer.accelerator=cpu", "trainer.precision=32-true", f"data.pack={pack}", "optim.lr=5.0e-3"]
+    small += ["trainer.accelerator=cpu", "trainer.precision=bf16-mixed", f"data.pack={pack}", "optim.lr=5.0e-3"]
     train(composed("experiment=demo_finetune", *small, *overrides), run_dir)
     follow(run_dir)
     return run_dir

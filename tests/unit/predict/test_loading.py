@@ -48,7 +48,7 @@ def test_probabilities_are_those_of_the_evaluation(words, runs, probe_pack, tmp_
         assert not classifier.training
         assert classifier.view == FilmView(32, 48, frame=64)
         found = scores_of(classifier, pack, table["image_id"])
-        np.testing.assert_allclose(found, table.drop(columns="image_id").to_numpy(), atol=1e-5, rtol=0)
+        np.testing.assert_allclose(found, table.drop(columns="image_id").to_numpy(), atol=1e-6, rtol=0)
     assert np.ptp(found, axis=0).max() > 1e-4  # films differ in what they get
 
 

@@ -1,8 +1,14 @@
+import numpy as np
 import pytest
 import torch
 from tiny import tiny_backbone, tiny_data, tiny_task, tiny_trainer
 
 from evax.backbones.drop_path import GlobalDropPath
+from evax.callbacks.pictures import views
+from evax.data.labels import LabelPolicy
+from evax.data.masks import MaskPolicy
+from evax.optim import AdamWCosine
+from evax.tasks import Classifier, Segmenter
 
 
 def factors_of(pack, folder, **settings):
@@ -59,3 +65,44 @@ def test_gradients_are_clipped_under_autocast_too(pack_folder, tmp_path, algorit
     tiny_trainer(tmp_path, max_steps=1, limit_val_batches=0, **settings).fit(task, tiny_data(pack_folder))
     measured = torch.stack([each.norm() if algorithm == "norm" else each.abs().max() for each in seen])
     assert (measured.norm() if algorithm == "norm" else measured.max()).item() == pytest.approx(largest, rel=1e-2)
+
+
+def learner(kind, pack):
+    """A task with a hand that is not steady: weights whose rounding shows in every score."""
+    data = {
+        "mim": lambda: tiny_data(pack),
+        "classifier": lambda: tiny_data(pack, masking=None, labels=LabelPolicy()),
+        "segmenter": lambda: tiny_data(pack, masking=None, masks=MaskPolicy("lungs", {"lung": [1, 2]})),
+    }[kind]()
+    torch.manual_seed(0)
+    if kind == "mim":
+        task = tiny_task()
+    else:
+        parts = {"backbone": tiny_backbone(mask_token=False), "classes": list(data.classes), "seed": 7}
+        optim = AdamWCosine(lr=1e-3, final_lr=1e-5, warmup_epochs=0.5)
+        task = (Classifier if kind == "classifier" else Segmenter)(**parts, optim=optim)
+    for weight in task.head.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    return data, task
+
+
+@pytest.mark.parametrize("kind", ["mim", "classifier", "segmenter"])
+def test_a_trainer_of_bf16_validates_as_one_of_float32(kind, pack_folder, tmp_path):
+    found = {}
+    for precision in ("32-true", "bf16-mixed", "64-true"):
+        data, task = learner(kind, pack_folder)
+        tiny_trainer(tmp_path, precision=precision).validate(task, data, verbose=False)
+        found[precision] = dict(task.latest)
+    assert set(found["32-true"]) == set(task.monitors)
+    assert found["bf16-mixed"] == found["32-true"]
+    assert found["64-true"] == pytest.approx(found["32-true"], rel=1e-4)
+    assert found["64-true"]["val/loss"] != found["32-true"]["val/loss"]
+
+
+def test_pictures_show_what_float32_gives(pack_folder):
+    data, task = learner("mim", pack_folder)
+    exact = views(data, task.eval(), 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        again = views(data, task, 2)
+    np.testing.assert_array_equal(again.cosine, exact.cosine)
+    np.testing.assert_array_equal(again.colours, exact.colours)

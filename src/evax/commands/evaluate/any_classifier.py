@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Int
 from omegaconf import DictConfig
 
-from evax.checkpoints.export import run_config
 from evax.checkpoints.weight_files import find_file
+from evax.commands.evaluate.best_classifier import scored as scored_run
 from evax.commands.evaluate.card import Scored, labelled, write_card
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
 from evax.data.atomic import sha256_of
@@ -26,42 +26,76 @@ from evax.predict.loading import load_classifier
 from evax.runs.choice import choice_of
 from evax.runs.gate import check_patients, check_val
 from evax.runs.record import RESULT
-from evax.runs.settings import autocast_as, settle_published
+from evax.runs.settings import is_classifier, settle_published
+from evax.runs.subject import read_run
 
-KEYS = ("weights", "data", "features", "name", "method", "notes", "seed", "draws", "backbone", "batch_size", "paths")
+KEYS = (
+    *("run", "weights", "data", "paths", "features"),
+    *("name", "method", "notes", "seed", "draws", "backbone", "batch_size"),
+)
 POLICY = {"_target_": "evax.data.labels.LabelPolicy"}  # uncertain labels are not scored, unmentioned findings absent
 log = logging.getLogger(__name__)
 
 
 def score_classifier(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
-    """Report card, predictions, figures and results.json of `cfg.weights` on the test films of `cfg.data`.
+    """Report card, figures and results.json of `cfg.run` on its own data, or of `cfg.weights` on `cfg.data`.
 
     Nothing is trained. The classes are those that the classifier and the pack share, under either's name. Thresholds
-    and the temperature come from the pack's validation films, where its split has some that did not train.
+    and the temperature come from the pack's validation films, where its split has some that did not train. A run's
+    scores lie in its folder `evaluation/classifier`.
     """
     check_config(cfg, EVALUATE_KEYS)
-    if strange := [word for word in overrides if word.lstrip("+~").partition("=")[0].partition(".")[0] not in KEYS]:
+    check_words(cfg, overrides)
+    saved = read_run(Path(cfg.run)) if cfg.run is not None else None
+    if saved is not None and not is_classifier(saved):
+        raise ConfigError(f"run={cfg.run}: was not trained for classification; features=classifier is for such runs")
+    classifier = load_classifier(cfg.run or cfg.weights, key=cfg.backbone.weights_key)
+    classifier.to("cuda" if torch.cuda.is_available() else "cpu")
+    if saved is not None:
+        data, columns = films_of_run(cfg, saved, overrides), list(range(len(classifier.classes)))
+        about, may_fit = named(scored_run(saved, data, Path(cfg.run)), cfg), data.has_val_apart
+    else:
+        about = scored(cfg, classifier.view)
+        data, columns = labelled_films(cfg, classifier, about.protocol)
+        about = replace(about, not_scored=not_shared(classifier.classes, data.pack.findings))
+        may_fit, notes = check_val(check_patients(Path(cfg.weights), data), data)
+        about = replace(about, notes=[*about.notes, *notes, *notes_on_view(classifier.view, data)])
+    splits = ("val", "test") if may_fit else ("test",)
+    parts = {split: predicted(classifier, data, data.rows(split), columns) for split in splits}
+    folder = Path(cfg.run) / "evaluation" / "classifier" if cfg.run is not None else Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    options = CardOptions(exclusive=classifier.is_exclusive, num_draws=cfg.draws, seed=cfg.seed)
+    card, summary = write_card(folder, data, parts, about, options)
+    log.info("%s\nwritten: %s", summary.rstrip(), folder / RESULT)
+    return {"test/auroc_macro": card.metrics["auroc"].macro.value}
+
+
+def check_words(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse words that are for another evaluation, or that say too little or twice whose scores are meant."""
+    words = {word: word.lstrip("+~").partition("=")[0].partition(".")[0] for word in overrides}
+    if strange := [word for word, key in words.items() if key not in KEYS]:
         raise ConfigError(
             f"{strange[0]}: features=classifier scores as it was trained; only {', '.join(KEYS)} are for it"
         )
-    if cfg.weights is None:
-        raise ConfigError("features=classifier needs weights=, a fine-tuning run or file, and the data to score")
-    folder = Path(output_dir)
-    classifier = load_classifier(cfg.weights, key=cfg.backbone.weights_key)
-    classifier.to("cuda" if torch.cuda.is_available() else "cpu")
-    about = scored(cfg, classifier.view)
-    data, columns = labelled_films(cfg, classifier, about.protocol)
-    about = replace(about, not_scored=not_shared(classifier.classes, data.pack.findings))
-    may_fit, notes = check_val(check_patients(Path(cfg.weights), data), data)
-    notes += notes_on_view(classifier.view, data)
-    with precision_of_file(Path(cfg.weights), classifier.device):
-        splits = ("val", "test") if may_fit else ("test",)
-        parts = {split: predicted(classifier, data, data.rows(split), columns) for split in splits}
-    folder.mkdir(parents=True, exist_ok=True)
-    options = CardOptions(exclusive=classifier.is_exclusive, num_draws=cfg.draws, seed=cfg.seed)
-    card, summary = write_card(folder, data, parts, replace(about, notes=[*about.notes, *notes]), options)
-    log.info("%s\nwritten: %s", summary.rstrip(), folder / RESULT)
-    return {"test/auroc_macro": card.metrics["auroc"].macro.value}
+    if (cfg.run is None) == (cfg.weights is None):
+        raise ConfigError("features=classifier needs one of run=RUN_DIR, or weights=RUN_OR_FILE and the data to score")
+    if cfg.run is not None and "data" in words.values():
+        raise ConfigError(f"data: run={cfg.run} is scored on its own data; give weights={cfg.run} and data= for others")
+
+
+def films_of_run(cfg: DictConfig, saved: DictConfig, overrides: Sequence[str]) -> PackDataModule:
+    """The films of a run, which train nothing here; `batch_size` of the command line stands in place of the run's."""
+    is_given = any(word.lstrip("+").startswith("batch_size=") for word in overrides)
+    asked: dict[str, Any] = {"batch_size": cfg.batch_size, "per_device_batch": None} if is_given else {}
+    data: PackDataModule = instantiate(saved.data, augment=False, **asked)
+    return data
+
+
+def named(about: Scored, cfg: DictConfig, how: str = "") -> Scored:
+    """The result by the name, method and notes that the user gave; `how` images were shown ends the method's name."""
+    name = cfg.name or about.name
+    notes = list(dict.fromkeys([*cfg.notes, *about.notes]))
+    return replace(about, name=name, method=cfg.method or f"{name}{how}", notes=notes)
 
 
 def labelled_films(cfg: DictConfig, classifier: FilmClassifier, protocol: str) -> tuple[PackDataModule, list[int]]:
@@ -109,12 +143,6 @@ def predicted(
     squares = (batch["image"].to(classifier.device) for batch in batches)
     logits = [classifier(classifier.images(each)).float().cpu().numpy() for each in squares]
     return Predicted(labelled(data, rows), np.concatenate(logits)[:, list(columns)])
-
-
-def precision_of_file(weights: Path, device: torch.device) -> torch.autocast:
-    """A context in which a run's network computes in the precision of its training; other files in float32."""
-    trainer = run_config(find_file(weights)).get("trainer") or {}
-    return autocast_as(trainer.get("precision"), device)
 
 
 def notes_on_view(view: FilmView, data: PackDataModule) -> list[str]:

@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from evax.commands.evaluate.any_classifier import notes_on_view, precision_of_file
+from evax.commands.evaluate.any_classifier import films_of_run, named, notes_on_view
 from evax.commands.evaluate.any_classifier import scored as scored_file
 from evax.commands.evaluate.best_classifier import scored as scored_run
 from evax.commands.evaluate.best_segmenter import Setting, score_films
-from evax.commands.evaluate.card import Scored
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
 from evax.data.module import PackDataModule
 from evax.data.pack import Pack
@@ -50,7 +49,7 @@ def score_masks(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str
     check_sides(inference, segmenter.classes)
     if saved is not None:
         data = films_of_run(cfg, saved, overrides)
-        about, may_fit = scored_run(saved, data), data.has_val_apart
+        about, may_fit = scored_run(saved, data, Path(cfg.run)), data.has_val_apart
     else:
         about = scored_file(cfg, segmenter.view)
         data = films_with_masks(cfg, segmenter, about.protocol, overrides)
@@ -61,13 +60,13 @@ def score_masks(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str
     known = segmenter.thresholds if segmenter.has_thresholds else None
     setting = Setting(
         inference=inference,
-        precision=precision_of_file(Path(source), segmenter.device),
         known=known,
         may_fit=may_fit,
         num_draws=cfg.draws,
         seed=cfg.seed,
     )
-    return score_films(segmenter.logits, data, folder, named(about, cfg, inference), setting)
+    how = "" if inference == Inference() else f" ({inference})"
+    return score_films(segmenter.logits, data, folder, named(about, cfg, how), setting)
 
 
 def checked(cfg: DictConfig, overrides: Sequence[str]) -> Inference:
@@ -92,14 +91,6 @@ def check_sides(inference: Inference, classes: Sequence[str]) -> None:
     """Refuse to mirror films for classes that a mirror exchanges."""
     if inference.flip and (names := sided(classes)):
         raise ConfigError(f"flip=true: a mirror makes another side of {names[0]}; leave it out")
-
-
-def films_of_run(cfg: DictConfig, saved: DictConfig, overrides: Sequence[str]) -> PackDataModule:
-    """The films of a run, which train nothing here; `batch_size` of the command line stands in place of the run's."""
-    is_given = any(word.lstrip("+").startswith("batch_size=") for word in overrides)
-    asked: dict[str, Any] = {"batch_size": cfg.batch_size, "per_device_batch": None} if is_given else {}
-    data: PackDataModule = instantiate(saved.data, augment=False, **asked)
-    return data
 
 
 def films_with_masks(
@@ -132,11 +123,3 @@ def name_of(inference: Inference) -> str:
     """The folder of an evaluation: segmenter, segmenter_flip, segmenter_window_512_256."""
     words = re.findall(r"[a-z0-9]+", str(inference).removeprefix("whole film"))
     return "_".join(["segmenter", *(word for word in words if word != "stride")])
-
-
-def named(about: Scored, cfg: DictConfig, inference: Inference) -> Scored:
-    """The result by the name that the user gave, or with how films were shown."""
-    how = "" if inference == Inference() else f" ({inference})"
-    name = cfg.name or about.name
-    notes = list(dict.fromkeys([*cfg.notes, *about.notes]))
-    return replace(about, name=name, method=cfg.method or f"{name}{how}", notes=notes)

@@ -20,8 +20,8 @@ from evax.evaluation.predictions import ids_digest
 from evax.evaluation.report_card import CardOptions, Predicted
 from evax.runs.build import build_task
 from evax.runs.choice import notes_on_start
+from evax.runs.progress import notes_on_progress
 from evax.runs.record import RESULT
-from evax.runs.settings import autocast_as
 from evax.runs.subject import run_identity
 from evax.tasks.base import Task
 from evax.tasks.classification import Classifier
@@ -37,15 +37,15 @@ def score(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     data: PackDataModule = instantiate(cfg.data)
     task = cast("Classifier", best_task(cfg, data, run_dir))
     splits = ("val", "test") if data.has_val_apart else ("test",)
-    parts = {split: predicted(cfg, data, task, data.rows(split)) for split in splits}
+    parts = {split: predicted(data, task, data.rows(split)) for split in splits}
     options = CardOptions(exclusive=task.is_exclusive, num_draws=DRAWS, seed=cfg.seed)
-    card, summary = write_card(run_dir, data, parts, scored(cfg, data), options)
+    card, summary = write_card(run_dir, data, parts, scored(cfg, data, run_dir), options)
     tell_films(data, run_dir)
     log.info("%s\nwritten: %s", summary.rstrip(), run_dir / RESULT)
     return {"test/auroc_macro": card.metrics["auroc"].macro.value}
 
 
-def scored(cfg: DictConfig, data: PackDataModule) -> Scored:
+def scored(cfg: DictConfig, data: PackDataModule, run_dir: Path) -> Scored:
     """A run as its results file calls it."""
     recipe = cfg.get("recipe")
     return Scored(
@@ -56,7 +56,7 @@ def scored(cfg: DictConfig, data: PackDataModule) -> Scored:
         identity=run_identity(cfg) | {"protocol": cfg.protocol, "recipe": recipe},
         num_train=len(data.train_rows),
         train_ids_digest=ids_digest(np.array(data.pack.texts("image_id", data.train_rows))),
-        notes=[*notes_on(cfg, data), *notes_on_start(cfg)],
+        notes=[*notes_on_progress(run_dir), *notes_on(cfg, data), *notes_on_start(cfg)],
     )
 
 
@@ -97,11 +97,9 @@ def best_task(cfg: DictConfig, data: PackDataModule, run_dir: Path) -> Task:
 
 
 @torch.inference_mode()
-def predicted(cfg: DictConfig, data: PackDataModule, task: Classifier, rows: Int[np.ndarray, "R"]) -> Predicted:
-    """Logits of some rows, in the precision of the run's training, beside who the films are and what they show."""
-    with autocast_as(cfg.trainer.precision, task.device):
-        logits = logits_of(task, data.local_loader(data.dataset(rows)))
-    return Predicted(labelled(data, rows), logits)
+def predicted(data: PackDataModule, task: Classifier, rows: Int[np.ndarray, "R"]) -> Predicted:
+    """Logits of some rows, in float32, beside who the films are and what they show."""
+    return Predicted(labelled(data, rows), logits_of(task, data.local_loader(data.dataset(rows))))
 
 
 def logits_of(task: Classifier, batches: Iterable[dict[str, Any]]) -> Float32[np.ndarray, "N C"]:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -31,7 +30,6 @@ from evax.evaluation.segmentation_card import Segmented, ThresholdFrom
 from evax.evaluation.segmenting import Inference, Model, fit_to, foreground
 from evax.predict.mask_folder import MASKS, save_mask
 from evax.runs.record import RESULT
-from evax.runs.settings import autocast_as
 from evax.tasks.segmentation import Segmenter
 
 log = logging.getLogger(__name__)
@@ -39,10 +37,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """How masks are made and scored: inference, precision, where thresholds come from, and the bootstrap."""
+    """How masks are made and scored: inference, where thresholds come from, and the bootstrap."""
 
     inference: Inference = field(default_factory=Inference)
-    precision: AbstractContextManager[object] = field(default_factory=nullcontext)
     known: tuple[float, ...] | None = None
     may_fit: bool = True  # thresholds on validation films
     num_draws: int = DRAWS
@@ -53,8 +50,7 @@ def score_segmenter(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     """Write masks and numbers by film, report card, figures and results.json of a segmenter's best checkpoint."""
     data: PackDataModule = instantiate(cfg.data)
     task = cast("Segmenter", best_task(cfg, data, run_dir))
-    setting = Setting(precision=autocast_as(cfg.trainer.precision, task.device), seed=cfg.seed)
-    scores = score_films(task.logits, data, run_dir, scored(cfg, data), setting)
+    scores = score_films(task.logits, data, run_dir, scored(cfg, data, run_dir), Setting(seed=cfg.seed))
     tell_films(data, run_dir)
     return scores
 
@@ -63,7 +59,7 @@ def score_films(model: Model, data: PackDataModule, folder: Path, about: Scored,
     """Score the test films of `data`, and write everything about them into `folder`."""
     applied = setting.inference.applied(model, data.image_size)
     rows = data.rows("test")
-    with torch.inference_mode(), setting.precision:
+    with torch.inference_mode():
         may_fit = setting.may_fit and data.has_val_apart
         val_curve = curves(applied, data, data.rows("val"), setting.inference) if may_fit else None
         thresholds, chosen_by = chosen_thresholds(about.protocol, len(data.classes), val_curve, setting.known)

@@ -16,6 +16,7 @@ from evax.evaluation.report_card import CardOptions, Predicted, ReportCard, repo
 from evax.evaluation.study import LabelledFilms, estimate_to_json
 from evax.evaluation.subgroups import by_age, by_sex, by_view
 from evax.report.card import write_card_figures
+from evax.runs.progress import incomplete
 from evax.runs.record import command_line, commit, digest, save_result
 
 CARD, PREDICTIONS, FIGURES = "report_card.json", "predictions", "figures"
@@ -57,7 +58,7 @@ def write_card(
         write_predictions(folder / PREDICTIONS / f"{split}.parquet", part.films.image_ids, odds, data.classes)
     card = report_card(data.classes, parts["test"], parts.get("val"), attributes(data, data.rows("test")), options)
     card = replace(card, not_scored=card.not_scored | dict(scored.not_scored))
-    write_json(folder / CARD, card.to_json())
+    write_json(folder / CARD, card.to_json() | {"incomplete": incomplete(scored.notes)})
     write_card_figures(folder / CARD, folder / FIGURES)
     return card, write_result(folder, data, card, scored)
 

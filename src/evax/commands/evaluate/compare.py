@@ -19,8 +19,10 @@ from evax.evaluation.comparison import Comparison, Table, compare_tables
 from evax.evaluation.mask_tables import compare_mask_tables
 from evax.evaluation.predictions import finding_columns, ids_digest
 from evax.evaluation.study import LabelledFilms
+from evax.report.canvas import stamped
 from evax.report.comparison import describe_comparison, draw_comparison, draw_sides
 from evax.report.seeds import differing_key
+from evax.runs.progress import incomplete, notes_on_progress
 from evax.runs.record import PREDICTIONS, RESULT, command_line, commit
 from evax.runs.subject import read_run
 
@@ -78,10 +80,20 @@ def compare(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = 
         "num_patients": first[0].result["num_test_patients"],
         "commit": commit(),
         "command": command_line(),
+        "notes": notes_on_runs(every),
     }
     text = write_comparison(found.to_json() | facts, output_dir)
     log.info("%s\nwritten: %s", text.rstrip(), output_dir / COMPARISON)
     return {"test/difference": found.difference.macro.value}
+
+
+def notes_on_runs(runs: Sequence[Scored]) -> list[str]:
+    """What must be said of runs whose training is not complete, or was not when they were scored."""
+    found: dict[str, None] = {}
+    for run in runs:
+        now = notes_on_progress(run.run) if (run.run / CONFIG).exists() else []
+        found |= {f"{run.result['name']}: {note}": None for note in [*incomplete(run.result["notes"]), *now]}
+    return list(found)
 
 
 def headlines(first: Sequence[Scored], second: Sequence[Scored], name: str) -> list[list[float | None]]:
@@ -118,11 +130,13 @@ def scored(folder: Path) -> Scored:
     if not (folder / RESULT).exists():
         raise ConfigError(f"compare={folder}: there is no {RESULT}; name a classifier's run or RUN/evaluation/NAME")
     result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    is_evaluation = folder.parent.name == "evaluation"
+    run = folder.parent.parent if is_evaluation else folder
     if (folder / TEST).exists():
-        return Scored(folder, result, folder / TEST, folder)
-    if not (folder / PREDICTIONS).exists() or folder.parent.name != "evaluation":
+        return Scored(folder, result, folder / TEST, run)
+    if not (folder / PREDICTIONS).exists() or not is_evaluation:
         raise ConfigError(f"compare={folder}: there are no predictions; name a classifier's run or RUN/evaluation/NAME")
-    return Scored(folder, result, folder / PREDICTIONS, folder.parent.parent)
+    return Scored(folder, result, folder / PREDICTIONS, run)
 
 
 def labelled_films(runs: Sequence[Scored]) -> tuple[LabelledFilms, list[str]]:
@@ -235,6 +249,7 @@ def write_comparison(content: Mapping[str, Any], folder: Path) -> str:
     """comparison.json and the figures; returns the text for the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / COMPARISON, content)
-    draw_comparison(content, folder / FIGURES / "comparison.png")
-    draw_sides(content, folder / FIGURES / "radar.png")
+    with stamped(content["notes"]):
+        draw_comparison(content, folder / FIGURES / "comparison.png")
+        draw_sides(content, folder / FIGURES / "radar.png")
     return describe_comparison(content)

@@ -18,8 +18,10 @@ from evax.evaluation.segmentation import FN, TP, dice
 from evax.evaluation.segmentation_card import SegmentationCard, Segmented, ThresholdFrom, segmentation_card
 from evax.evaluation.study import estimate_to_json
 from evax.predict.mask_folder import MASKS
+from evax.report.canvas import stamped
 from evax.report.segmentation import NUM_WORST, Shown, draw_overlays, draw_worst, write_score_figures
 from evax.report.segmentation_record import MEAN
+from evax.runs.progress import incomplete
 from evax.runs.record import command_line, commit, digest, save_result
 
 TABLE = "test.parquet"  # in PREDICTIONS, beside MASKS
@@ -52,8 +54,10 @@ def write_mask_card(
     )
     table = folder / PREDICTIONS / TABLE
     write_mask_table(table, found.test, found.rows, data.classes)
-    write_json(folder / CARD, card.to_json() | {"inference": found.inference})
-    draw_films(folder, data, found)
+    told = incomplete(about.notes)
+    write_json(folder / CARD, card.to_json() | {"inference": found.inference, "incomplete": told})
+    with stamped(told):
+        draw_films(folder, data, found)
     write_score_figures(folder / CARD, table, folder / FIGURES)
     return card, write_result(folder, data, card, about, found.inference)
 

@@ -26,7 +26,6 @@ from evax.hints import nearest
 from evax.runs.choice import choice_of
 from evax.runs.gate import check_patients
 from evax.runs.record import PREDICTIONS, RESULT, SUMMARY, command_line, commit, digest, save_result
-from evax.runs.settings import best_precision
 from evax.runs.subject import chosen_name, read_run, run_identity, subject
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,6 @@ FLOORS = (*OF_PIXELS, "view")  # features without a backbone
 FEATURES = ("backbone", "random", *FLOORS)
 OF_TRAINING = ("fraction", "labels", "fit_on", "sampling", "shuffle_labels", "near_duplicates", "crop", "randaugment")
 TARGETS = ("findings", "origin")
-PRECISIONS = ("32-true", "bf16-mixed", "auto")
 
 
 def evaluate(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
@@ -48,7 +46,6 @@ def evaluate(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] =
     check_passed(data.gate, data.split)
     check_probe(cfg, data)
     origin = origin_of(cfg, saved, data)
-    cfg = settled_precision(cfg)
     folder = Path(cfg.run) / "evaluation" / default_name(cfg) if cfg.run is not None else Path(output_dir)
     chosen = None if cfg.features in FLOORS else subject(cfg, saved)
     identity = {"run": run_identity(saved)} if saved is not None else {"weights": chosen.identity} if chosen else {}
@@ -111,8 +108,6 @@ def check_subject(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 def check_probe(cfg: DictConfig, data: PackDataModule, prefix: str = "") -> None:
     """Refuse settings that the probe could not work with on these films; `prefix` is where they stand."""
-    if cfg.precision not in PRECISIONS:
-        raise ConfigError(f"{prefix}precision={cfg.precision} is not known; choose one of {', '.join(PRECISIONS)}")
     if unknown := [name for name in cfg.readouts or () if name not in READOUTS]:
         raise ConfigError(f"{prefix}readouts: there is no {unknown[0]!r}; {nearest(unknown[0], READOUTS)}")
     check_classifier(cfg, prefix)
@@ -139,14 +134,6 @@ def check_classifier(cfg: DictConfig, prefix: str) -> None:
             raise ConfigError(f"{prefix}{key}={cfg[key]}: give {'whole ' * (numbers is int)}numbers above 0")
 
 
-def settled_precision(cfg: DictConfig) -> DictConfig:
-    """The configuration with what "auto" means on this machine, so that the hash tells it."""
-    cfg = cfg.copy()
-    if cfg.precision == "auto":
-        cfg.precision = best_precision("auto")
-    return cfg
-
-
 def candidates(cfg: DictConfig, data: PackDataModule, backbone: nn.Module | None) -> dict[str, Candidate]:
     """The feature sets to choose from, for the films of train+val and of test."""
     fitting, test = data.rows("train", "val"), data.rows("test")
@@ -156,8 +143,7 @@ def candidates(cfg: DictConfig, data: PackDataModule, backbone: nn.Module | None
         films = ((data.pack.image(int(row)) for row in rows) for rows in (fitting, test))
         return {cfg.features: Candidate(*map(OF_PIXELS[cfg.features], films))}
     names = list(cfg.readouts or READOUTS)
-    is_bf16 = cfg.precision == "bf16-mixed"
-    fitted, tested = (encode_rows(backbone, names, data, rows, bf16=is_bf16) for rows in (fitting, test))
+    fitted, tested = (encode_rows(backbone, names, data, rows) for rows in (fitting, test))
     return {name: Candidate(fitted[name], tested[name]) for name in names}
 
 
@@ -279,7 +265,7 @@ def config_hash(cfg: DictConfig, data: PackDataModule, identity: Mapping[str, An
 
     `identity` says whose: a run's settings, or the facts of a weight file.
     """
-    probe = ("features", "precision", "readouts", "strengths", "min_positives", "repeats", "draws", "seed")
+    probe = ("features", "readouts", "strengths", "min_positives", "repeats", "draws", "seed")
     settings: dict[str, Any] = {key: OmegaConf.to_container(cfg)[key] for key in probe}  # type: ignore[call-overload, index]
     settings |= {"target": cfg.target} if asks_origin(cfg) else {}
     settings |= {"votes": settings_to_try(cfg)} if asks_knn(cfg) else {}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
+from evax.backbones.precision import full_precision
 from evax.checkpoints.weight_files import find_file
 from evax.commands.explain.asked import OF_NO_MODEL, check_asked, chosen_methods, folder_of
 from evax.commands.explain.draw import draw
@@ -35,6 +36,7 @@ PACKAGE = Path(__file__).parents[2]
 MAKERS = ("explain/*.py", "commands/explain/films.py", "commands/explain/parts.py")  # the code that maps come from
 
 
+@full_precision()
 def explain(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str] = ()) -> dict[str, float]:
     """Maps, scores, table and figures in `RUN/explanation/NAME`, or of a file in a folder of `output_dir`.
 

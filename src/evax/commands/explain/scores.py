@@ -117,7 +117,7 @@ def write_scores(folder: Path, films: Films, scored: Scored) -> None:
             free = (getattr(by_box, name)[number] for name in ("pointing", "energy", "pixel_auroc"))
             shape = (*box[1:], by_box.area[number])
             writer.writerow(
-                [films.names[film], films.numbers[film], box.finding, f"{scored.probabilities[place]:.6g}"]
+                [films.names[film], films.numbers[film], box.finding, f"{scored.probabilities[place]:.9g}"]
                 + [f"{value:.6g}" for value in shape]
                 + [method, *cut]
                 + [f"{value:.6g}" for value in free]

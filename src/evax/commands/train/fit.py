@@ -1,6 +1,7 @@
 """A run in its directory: claimed, and fitted from its newest checkpoint."""
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,7 +21,8 @@ from evax.data.module import PackDataModule
 from evax.runs.build import build_task, build_trainer, check_films, open_data, quiet, rewind
 from evax.runs.gate import check_unseen
 from evax.runs.launch import difference, held, is_first_rank
-from evax.runs.settings import PLACES, is_supervised
+from evax.runs.progress import Progress
+from evax.runs.settings import PLACES, is_supervised, is_trial
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +58,10 @@ def check_weights(cfg: DictConfig, data: PackDataModule) -> None:
 
 
 def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
-    """Build everything and train, from the newest valid checkpoint where there is one."""
+    """Build everything and train, from the newest valid checkpoint where there is one.
+
+    ConfigError where something ended the run before its last step: nothing is to follow then but a resume.
+    """
     quiet()
     run_dir = run_dir.absolute()
     checkpoint = newest_valid(run_dir / CHECKPOINTS)
@@ -70,15 +75,33 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     trainer.precision_plugin.convert_module(task)  # in place; Lightning does so only after loading, and would round
     rewind(trainer.loggers, checkpoint)
     tell_start(run_dir, checkpoint, data, trainer)
+    has_ended = False
     try:
         with announced(cfg, run_dir):
             trainer.fit(task, data, ckpt_path=checkpoint)
+        check_ended(cfg, run_dir, data, trainer)
+        has_ended = True
     finally:
         for logger in trainer.loggers:
-            logger.finalize("finished" if trainer.state.finished else "failed")
+            logger.finalize("finished" if has_ended else "failed")
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # the next job of a multirun starts ranks of its own
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def check_ended(cfg: DictConfig, run_dir: Path, data: PackDataModule, trainer: Trainer) -> None:
+    """Refuse to go on after a run that did not take its last step, whatever stopped it; say what a trial is worth."""
+    found = Progress(trainer.global_step, cfg.trainer.max_epochs * data.steps_per_epoch)
+    expected = found.total
+    if is_trial(cfg.trainer):
+        expected = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+    if found.step < expected:
+        raise ConfigError(
+            f"{run_dir} stopped at {found}, as a callback or hook asked for: nothing is scored; "
+            f"go on by python train.py resume={run_dir}"
+        )
+    if not found.is_complete:
+        log.warning("trainer.limit_train_batches: a trial, which ends at %s; its scores are no result", found)
 
 
 def tell_start(run_dir: Path, checkpoint: Path | None, data: PackDataModule, trainer: Trainer) -> None:

@@ -8,6 +8,7 @@ from evax.config import instantiate, locate
 from evax.report.record import Interval, Result
 from evax.report.segmentation_record import LABELS, MEAN, SegmentationResult, covered, read_any
 from evax.report.wording import Remarks
+from evax.runs.progress import incomplete
 from evax.runs.record import RESULT
 from evax.runs.subject import read_run
 
@@ -25,11 +26,12 @@ def publish_scores(run_dir: Path, evaluation: Path, rivals: Sequence[Path] = ())
         if locate(node["_target_"], "logger") is wandb_logger:
             result, *others = (read_result(folder) for folder in (evaluation, *rivals))
             logger = instantiate(node, save_dir=str(run_dir))
+            told = {"test/incomplete": "; ".join(notes)} if (notes := incomplete(result.notes)) else {}
             if isinstance(result, SegmentationResult):
-                logger.log_scores(*mask_table(result), mask_scores(result))
+                logger.log_scores(*mask_table(result), mask_scores(result) | told)
             else:
                 classifiers = [each for each in others if isinstance(each, Result)]
-                logger.log_scores(*per_class_table(result, classifiers), final_scores(result, classifiers))
+                logger.log_scores(*per_class_table(result, classifiers), final_scores(result, classifiers) | told)
             logger.finalize("success")
 
 

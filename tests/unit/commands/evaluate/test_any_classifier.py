@@ -7,16 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from composing import BRIEF, composed
 from covidx_tree import good_covidx4
-from omegaconf import OmegaConf
 from torch import nn
 
 from evax.commands.evaluate.any_classifier import (
     labelled_films,
     notes_on_view,
-    precision_of_file,
     score_classifier,
     shared_classes,
 )
@@ -36,7 +33,8 @@ from evax.runs.gate import UNKNOWN
 @pytest.fixture(scope="module")
 def run(probe_pack, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "run"
-    train(composed("experiment=demo_finetune", f"data.pack={probe_pack}", *BRIEF), run_dir)
+    words = [f"data.pack={probe_pack}", *BRIEF, "trainer.precision=bf16-mixed"]
+    train(composed("experiment=demo_finetune", *words), run_dir)
     follow(run_dir)
     return run_dir
 
@@ -57,6 +55,21 @@ def test_its_own_films_get_the_scores_that_they_had(run, probe_pack, tmp_path):
     pd.testing.assert_frame_equal(*tables, atol=1e-6)
     assert (tmp_path / "figures" / "roc.png").exists()
     assert (tmp_path / "report_card.json").exists()
+
+
+def test_a_run_is_scored_on_its_own_films_as_at_its_end(run, probe_pack):
+    words = [f"run={run}", "features=classifier", "name=again", "batch_size=7"]
+    metrics = score_classifier(composed(*words, "draws=20", root="evaluate"), run / "unused", words)
+    folder = run / "evaluation" / "classifier"
+    assert not (run / "unused").exists()
+    own, again = (json.loads((each / "results.json").read_text()) for each in (run, folder))
+    assert (again["name"], again["config_hash"], again["num_train"]) == ("again", own["config_hash"], own["num_train"])
+    assert metrics["test/auroc_macro"] == pytest.approx(own["auroc_macro"]["value"], abs=1e-9)
+    for split in ("val", "test"):
+        tables = [pd.read_parquet(each / "predictions" / f"{split}.parquet") for each in (run, folder)]
+        pd.testing.assert_frame_equal(*tables, atol=1e-6, rtol=0)
+    cards = [json.loads((each / "report_card.json").read_text()) for each in (run, folder)]
+    assert cards[0]["thresholds"] == pytest.approx(cards[1]["thresholds"], abs=1e-6)
 
 
 def test_classes_are_shared_under_either_name():
@@ -104,7 +117,12 @@ def test_a_pack_of_test_films_is_enough(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["repeats=2"], "repeats=2: features=classifier scores as it was trained"), (["weights=null"], "needs weights=")],
+    [
+        (["repeats=2"], "repeats=2: features=classifier scores as it was trained"),
+        (["weights=null"], "needs one of run=RUN_DIR, or weights="),
+        (["run=RUN"], "needs one of run=RUN_DIR, or weights="),
+        (["weights=null", "run=RUN"], "data: run=RUN is scored on its own data; give weights=RUN and data="),
+    ],
 )
 def test_what_it_has_no_use_for_is_refused(words, message, run, probe_pack, tmp_path):
     with pytest.raises(ConfigError, match=message):
@@ -127,16 +145,6 @@ def test_films_framed_in_another_way_are_told(probe_pack):
     assert notes_on_view(FilmView(32, frame=96, fit="pad"), data) == [told]
     whole = "trained on the middle of films; these are stretched to 64 pixels"
     assert notes_on_view(FilmView(32, 48), data) == [whole]
-
-
-@pytest.mark.parametrize(("precision", "is_bf16"), [("bf16-mixed", True), ("32-true", False), (None, False)])
-def test_a_run_is_scored_in_the_precision_of_its_training(precision, is_bf16, tmp_path):
-    (tmp_path / "best.ckpt").touch()
-    if precision is not None:  # a file elsewhere tells none
-        OmegaConf.save({"trainer": {"precision": precision}}, tmp_path / "config.yaml")
-    with precision_of_file(tmp_path, torch.device("cpu")):
-        product = torch.ones(2, 2) @ torch.ones(2, 2)
-    assert (product.dtype is torch.bfloat16) == is_bf16
 
 
 def test_the_published_code_reports_on_the_validation_list_of_covidx4(tmp_path):

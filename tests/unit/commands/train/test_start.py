@@ -75,6 +75,14 @@ def test_a_probe_may_be_added_or_changed_when_a_run_goes_on(saved):
     assert resumed_config(composed(*words), saved, words).then.repeats == 2
 
 
+def test_a_run_whose_probe_was_to_be_rounded_goes_on_without_that_key(saved):
+    words = ["then=probe"]
+    cfg = resumed_config(composed(*words), saved, words)
+    cfg.then.precision = "bf16-mixed"
+    OmegaConf.save(cfg, saved / CONFIG)
+    assert "precision" not in resumed_config(composed(), saved, []).then
+
+
 def test_every_path_of_a_saved_configuration_means_the_same_from_anywhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     teacher, weights = "tokenizer.weights=teacher.pt", "weights=old.pt"

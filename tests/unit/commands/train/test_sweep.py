@@ -33,7 +33,6 @@ def test_a_probe_before_and_after_follows_where_it_was_asked_for(probe_pack, tmp
     [
         ("then.readouts=[poled]", r"then.readouts: there is no 'poled'; did you mean 'pooled'"),
         ("then.min_positives=1000", "then.min_positives=1000: no finding has as many in train and in test"),
-        ("then.precision=bf16", "then.precision=bf16 is not known"),
         ("then.strengths=[0]", r"then.strengths=\[0\]: give numbers above 0"),
         ("then.draws=0", "then.draws=0: give a whole number above 0"),
     ],

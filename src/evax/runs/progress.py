@@ -1,0 +1,95 @@
+"""How far a training has come: what ended before its last step is no result, and is never shown without saying so."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from evax.checkpoints.export import read_config, run_folder
+from evax.checkpoints.files import STEP_FILES, CheckpointReadError, load_plain, step_of
+from evax.checkpoints.weight_files import CHECKPOINTS, find_file
+
+METRICS = "metrics.csv"  # of a run directory
+INCOMPLETE = "incomplete training"  # opens what is said of it
+
+
+class Progress(NamedTuple):
+    """The optimizer step that was reached, and the last one of the whole training."""
+
+    step: int
+    total: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last step was taken."""
+        return self.step >= self.total
+
+    def __str__(self) -> str:
+        return f"step {self.step} of {self.total}"
+
+
+def notes_on_progress(weights: Path) -> list[str]:
+    """What must be said of a run (its folder, or a checkpoint in it) or file whose training is not complete."""
+    found = progress_of(weights)
+    if found is None or found.is_complete:
+        return []
+    file = find_file(weights)
+    is_alone = file.suffix == ".ckpt" and not read_config(run_folder(file))
+    return [f"{INCOMPLETE}: {found}" + ", or an early checkpoint of a complete one" * is_alone]
+
+
+def incomplete(notes: Iterable[str]) -> list[str]:
+    """Those of some notes that tell of an incomplete training."""
+    return [note for note in notes if INCOMPLETE in note]
+
+
+def progress_of(weights: Path) -> Progress | None:
+    """How far the run of `weights` has come; of a file elsewhere, how far the file itself is.
+
+    None where nothing tells: of files of others, and of runs of versions that did not keep it.
+    """
+    file = find_file(weights)
+    run_dir = run_folder(file)
+    config = read_config(run_dir)
+    told = _told(file)
+    if told is None or not config:
+        return told and told.progress
+    steps = sorted(run_dir.glob(f"{CHECKPOINTS}/{STEP_FILES}"), key=step_of)
+    reached = step_of(steps[-1]) if steps else _last_row(run_dir / METRICS)
+    return Progress(told.progress.step if reached is None else reached, told.total(config["trainer"]["max_epochs"]))
+
+
+class _Told(NamedTuple):
+    """What a file says: how far it is, and the steps of an epoch (0: not told)."""
+
+    progress: Progress
+    steps_per_epoch: int = 0
+
+    def total(self, max_epochs: int) -> int:
+        """All steps of so many epochs, which may have become more since the file was written."""
+        return self.steps_per_epoch * max_epochs or self.progress.total
+
+
+def _told(file: Path) -> _Told | None:
+    beside: Mapping[str, Any] = {}
+    if file.suffix == ".safetensors":
+        sidecar = file.with_suffix(".json")
+        with suppress(ValueError):
+            beside = json.loads(sidecar.read_bytes()) if sidecar.is_file() else {}
+    else:
+        with suppress(CheckpointReadError):
+            beside = load_plain(file, lazily=True)
+    match beside:
+        case {"progress": [int() as step, int() as total]}:
+            return _Told(Progress(step, total))
+        case {"global_step": int() as step, "steps_per_epoch": int() as each, "max_epochs": int() as epochs}:
+            return _Told(Progress(step, each * epochs), each)
+    return None
+
+
+def _last_row(table: Path) -> int | None:
+    """The newest step of a metrics table; None where there is none."""
+    steps = re.findall(r"^(\d+),", table.read_text(encoding="utf-8"), re.MULTILINE) if table.is_file() else []
+    return int(steps[-1]) if steps else None
