@@ -17,6 +17,7 @@ from evax.config import ConfigError, instantiate
 from evax.data.film import BadFilmError, Box
 from evax.data.links import sorted_unique
 from evax.data.module import PackDataModule
+from evax.data.names import as_names
 from evax.data.reading import read_grey
 from evax.hints import nearest
 from evax.predict.classifier import FilmClassifier
@@ -117,7 +118,7 @@ def open_films(cfg: DictConfig, classifier: FilmClassifier) -> PackDataModule:
 
 def asked_findings(cfg: DictConfig, classifier: FilmClassifier) -> list[str]:
     """`findings` of the command line, or all classes."""
-    asked = list(cfg.findings or classifier.classes)
+    asked = list(as_names("findings", cfg.findings) or classifier.classes)
     if unknown := [name for name in asked if name not in classifier.classes]:
         raise ConfigError(f"findings: the classifier has no {unknown[0]!r}; {nearest(unknown[0], classifier.classes)}")
     return asked
