@@ -91,10 +91,10 @@ class FolderSource(FileSource):
     def fingerprint(self) -> str:
         """The sha256 of the table and the settings; files are known by themselves."""
         names = [] if self.table is None else [str(self._table())]
-        settings = [self.columns.named(), self.patients]
-        settings += [sorted(self._words.items())] if self.label_map else []
-        settings += [self.encoding] if self.encoding else []
-        return digest_of(self.raw_dir, names, " ".join(map(str, settings)))
+        settings = f"{self.columns.named()} {self.patients}"
+        settings += f" {sorted(self._words.items())}" if self.label_map else ""
+        settings += f" {self.encoding}" if self.encoding else ""
+        return digest_of(self.raw_dir, names, settings)
 
     @cached_property
     def _words(self) -> dict[str, int]:
