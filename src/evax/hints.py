@@ -8,8 +8,9 @@ LONG_LIST, CATALOGUE = 20, 100  # names: shown whole without a close match; neve
 NUM_NEAREST = 3
 
 
-def nearest(name: str, valid: Iterable[Any]) -> str:
+def nearest(name: Any, valid: Iterable[Any]) -> str:
     """A hint such as "did you mean 'ratio'? (valid: ratio, topup)"; a long list gives way to a close match."""
+    name = str(name)  # YAML reads some names as numbers
     options = sorted({str(option) for option in valid if not str(option).startswith("_")})
     close = difflib.get_close_matches(name, options, n=1)
     if close and len(options) > LONG_LIST:

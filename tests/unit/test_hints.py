@@ -18,6 +18,7 @@ HUGE = [f"model_{number:03}" for number in range(CATALOGUE + 1)]
         ("rato", ["ratio", "topup"], "did you mean 'ratio'? (valid: ratio, topup)"),
         ("xyz", ["ratio"], "(valid: ratio)"),
         ("xyz", [], "(valid: none)"),
+        (0, ["x", "y"], "(valid: x, y)"),
         ("rato", ["ratio", "_target_"], "did you mean 'ratio'? (valid: ratio)"),
         ("numbr_7", LONG, "did you mean 'number_7'?"),
         ("xyz", LONG, f"(valid: {', '.join(sorted(LONG))})"),

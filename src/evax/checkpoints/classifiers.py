@@ -11,12 +11,11 @@ from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.inspection import image_size_of
 from evax.checkpoints.layouts import WRAPPERS
 from evax.checkpoints.weight_files import Content, Weights
-from evax.checkpoints.weights import KERNEL
+from evax.checkpoints.weights import HEAD, KERNEL
 from evax.data.film_view import FilmView
 from evax.data.findings import CXR14
 
 Loss = Literal["binary", "exclusive"]
-HEAD = "head."
 TINY = 192  # width of EVA-X-Ti, whose CheXpert films were not cropped
 DEFAULT_SIZE = 224
 
@@ -55,6 +54,9 @@ class Described(NamedTuple):
     view: FilmView
     head: dict[str, Tensor]
 
+    def __str__(self) -> str:
+        return f"classification head ({len(self.classes)} class{'es' if len(self.classes) > 1 else ''})"
+
     def to_json(self) -> dict[str, Any]:
         """What an export's `.json` and a checkpoint say of it, beside `preprocessing`."""
         return classifier_facts(self.classes, self.loss, self.num_heads)
@@ -67,12 +69,12 @@ def classifier_facts(classes: tuple[str, ...], loss: str, num_heads: int | None)
 
 def is_classifier(content: Content, weights: Weights) -> bool:
     """Whether a file knows classes: its own names, or by a published fine-tuning head."""
-    return bool(content.beside.get("classes")) or _is_published(head_tensors(content), weights)
+    return bool(content.beside.get("classes")) or _is_published(head_tensors(content, weights), weights)
 
 
 def describe_classifier(content: Content, weights: Weights) -> Described:
     """The classifier in a file; WeightsError for a file without one, such as of pre-training."""
-    head = head_tensors(content)
+    head = head_tensors(content, weights)
     size = image_size_of(weights.tensors) or DEFAULT_SIZE
     if classes := content.beside.get("classes"):
         view = recorded_view(content.beside, size)
@@ -86,9 +88,9 @@ def describe_classifier(content: Content, weights: Weights) -> Described:
     return Described(known.names, known.loss, None, view, tensors)
 
 
-def head_tensors(content: Content) -> dict[str, Tensor]:
-    """Tensors of the head under their names in it, float32."""
-    plain = {WRAPPERS.sub("", name): tensor for name, tensor in content.tensors.items()}
+def head_tensors(content: Content, weights: Weights) -> dict[str, Tensor]:
+    """Tensors of the head under their names in it, float32: of a task, or within the network of others."""
+    plain = weights.tensors | {WRAPPERS.sub("", name): tensor for name, tensor in content.tensors.items()}
     return {n.removeprefix(HEAD): t.float() for n, t in plain.items() if n.startswith(HEAD)}
 
 

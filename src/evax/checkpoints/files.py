@@ -8,7 +8,7 @@ import re
 import shutil
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import torch
 
 from evax.checkpoints.atomic import CheckpointWriteError, first_line, replacing
 from evax.checkpoints.index import forget, read_index
+from evax.checkpoints.kinds import PICKLED
+from evax.checkpoints.stand_ins import stand_ins, why_not
 from evax.data.atomic import sha256_of
 
 CORRUPT = "corrupt"  # folder that takes damaged files
@@ -65,22 +67,38 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return state
 
 
-def load_plain(path: Path, allow: Sequence[type] = (), *, lazily: bool = False) -> Any:
-    """`torch.load` of tensors, plain types and the classes of `allow`, on the CPU; CRCs are not checked.
+def load_plain(path: Path, *, lazily: bool = False) -> Any:
+    """`torch.load` of tensors and plain types, on the CPU; CRCs are not checked.
 
     `lazily` leaves the tensors on the disk until they are used: for what lies beside them.
+    Raises CheckpointReadError naming the file, and what it holds that is neither.
     """
-    with torch.serialization.safe_globals(list(allow)), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about pickle protocols; the outcome is a value or one error
         if zipfile.is_zipfile(path) and (unsafe := _unsafe_globals(path)):
-            raise CheckpointReadError(
-                f"cannot read {path}: it wants to run code ({', '.join(unsafe)}), and only tensors and plain "
-                "types are read; ask for it as .safetensors"
-            )
+            raise CheckpointReadError(f"cannot read {path}: {why_not(unsafe)}")
         try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
+            if lazily:
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            with path.open("rb") as file:  # by its content: of a path torch believes the ending
+                return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # the unpickler meets arbitrary bytes and raises nearly anything
-            raise CheckpointReadError(f"cannot read {path}: not a file of tensors and plain types") from error
+            raise CheckpointReadError(f"cannot read {path}: {_fault(str(error))}") from error
+
+
+def load_foreign(path: Path) -> Any:
+    """`load_plain` of a file of others, with stand-ins for objects that only hold data."""
+    with torch.serialization.safe_globals(stand_ins(path)):
+        return load_plain(path)
+
+
+def _fault(error: str) -> str:
+    """Why torch's reader gave up, by its message."""
+    if names := re.findall(r"GLOBAL ([\w.]+)", error):
+        return why_not(name if "." in name else f"builtins.{name}" for name in names[:1])
+    if "Unsupported operand" in error:
+        return PICKLED
+    return "not a file of tensors and plain types"
 
 
 def _unsafe_globals(path: Path) -> list[str]:

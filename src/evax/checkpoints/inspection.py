@@ -11,7 +11,7 @@ from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.layouts import OPTIONAL
 from evax.checkpoints.published import PUBLISHED, Published
 from evax.checkpoints.weight_files import FLAT, Content, Weights, quote
-from evax.checkpoints.weights import KERNEL, TABLE, LoadReport, fit_weights
+from evax.checkpoints.weights import HEAD, KERNEL, TABLE, LoadReport, fit_weights, left_out
 from evax.data.normalisation import MERGED520K, Normalisation
 
 Build = Callable[[str, int], nn.Module]  # backbone name and image size in pixels; a model on any device
@@ -65,10 +65,11 @@ def describe(content: Content, weights: Weights) -> dict[str, str]:
         f"{numbers:,} parameters in {_dtypes(content.tensors)}",
         "images": _images(weights.normalisation),
     }
-    if beside := [name for name in weights.tensors if name not in tensors]:
+    heads = [name for name in weights.dropped if name.startswith(HEAD)]
+    if beside := [name for name in weights.tensors if name not in tensors] + heads:
         facts["with it"] = quote(beside)
-    if weights.dropped:
-        facts["dropped"] = f"{len(weights.dropped)} ({quote(weights.dropped)})"
+    if rest := left_out([name for name in weights.dropped if name not in heads]):
+        facts["left out"] = "; ".join(rest)
     if KERNEL in tensors:
         facts["shape"] = _shape(tensors)
     return facts

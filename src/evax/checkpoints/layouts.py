@@ -19,7 +19,14 @@ WRAPPERS = re.compile(
     r"^(?:module\.|_orig_mod\.)+|_orig_mod\."
 )  # what DistributedDataParallel and torch.compile put into names
 # May be absent from a file, and may be in a file without being in the model; nothing else may.
-OPTIONAL = re.compile(r"mask_token$|head\.")
+OPTIONAL = re.compile(r"mask_token$|(?:head|heads|head_dist|classifier|fc)\.")
+# Of losses, scores, optimisers and averages beside a network, by the first part of their names: never its weights.
+BESIDE = re.compile(
+    r"(?i)(?:\w*(?:loss|criteri|metric|optimi[sz]er|scheduler|auroc|accuracy)\w*"
+    r"|(?:\w+_)?(?:auc|acc|f1|dice|iou|pos_weight|class_weights?|n_averaged)|ema)(?:\.|$)|.*\.pos_weight$"
+)
+# Functions of the patch grid that files hold as buffers
+COMPUTED = re.compile(r"(?:.*\.)?rope\.(?!freqs$)")
 
 
 class Layout(NamedTuple):
@@ -41,7 +48,7 @@ class Layout(NamedTuple):
 
 
 # Rotary tables are functions of the grid and are computed; timm's mixed `rope.freqs` are weights.
-ROTARY_TABLES_AND_MIM_HEAD = r"(.*\.)?rope\.(?!freqs$)|lm_head\."
+ROTARY_TABLES_AND_MIM_HEAD = rf"{COMPUTED.pattern}|lm_head\."
 PACKED = ((r"\.mlp\.w12\.", ".mlp.fc1."), (r"\.mlp\.w3\.", ".mlp.fc2."))
 SPLIT = (
     (r"\.attn\.([qv])_bias$", r".attn.\1_proj.bias"),
@@ -169,18 +176,56 @@ def detect(names: Iterable[str]) -> Layout:
 
 
 def translate(tensors: Mapping[str, Tensor]) -> Translation:
-    """Rename a file's tensors to timm's names."""
+    """Rename a file's tensors to timm's names.
+
+    What is before the names of a layout, such as the attribute of a LightningModule, is taken off, whatever it is
+    called, and all outside it is left out. Raises ValueError where there are several such networks.
+    """
     plain = {WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
-    layout = detect(plain)
+    named = [name for name in plain if not BESIDE.match(name)]
+    layout, prefix = _located(named or plain)
+    kept, dropped = _translated(plain, layout, prefix)
+    inner = detect(kept)
+    if inner.rename and inner is not layout:  # such as EVA-X's own names in somebody's task
+        kept, more = _translated(kept, inner, "")
+        dropped += more
+    return Translation(kept, dropped, layout)
+
+
+def _located(names: Iterable[str]) -> tuple[Layout, str]:
+    """The layout of the names, and what is before each of them."""
+    names = list(names)
+    layout = detect(names)
+    return _detect_within(names) if layout is AS_NAMED else (layout, "")
+
+
+def _detect_within(names: list[str]) -> tuple[Layout, str]:
+    """The first layout whose signature is behind a prefix, and the prefix; ValueError where there are several."""
+    for layout in LAYOUTS[1:]:  # any task's `backbone.` is found by what is in it
+        matches = (re.match(rf"((?:[^.]+\.)+?){layout.signature}", name) for name in names)
+        prefixes = sorted({match[1] for match in matches if match})
+        if len(prefixes) > 1:
+            keys = " or ".join(f"weights_key={prefix.removesuffix('.')}" for prefix in prefixes)
+            raise ValueError(f"it holds several networks, {', '.join(prefixes)}; name one by {keys}")
+        if prefixes:
+            return layout, prefixes[0]
+    return AS_NAMED, ""
+
+
+def _translated(
+    tensors: Mapping[str, Tensor], layout: Layout, before: str
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Tensors under the names that a layout gives them behind a prefix, and the names that are left out."""
     kept: dict[str, Tensor] = {}
     dropped = []
-    for name, tensor in plain.items():
-        inner = name.removeprefix(layout.prefix)
-        if not name.startswith(layout.prefix) or re.match(layout.drop, inner):
+    prefix = before + layout.prefix
+    for name, tensor in tensors.items():
+        inner = name.removeprefix(prefix)
+        if not name.startswith(prefix) or re.match(layout.drop, inner) or BESIDE.match(inner):
             dropped.append(name)
         else:
             kept[_rename(inner, layout)] = tensor
-    return Translation(kept, tuple(dropped), layout)
+    return kept, tuple(dropped)
 
 
 def _rename(name: str, layout: Layout) -> str:

@@ -35,6 +35,9 @@ class DescribedSegmenter(NamedTuple):
     view: FilmView
     head: dict[str, Tensor]
 
+    def __str__(self) -> str:
+        return f"segmentation head ({len(self.classes)} class{'es' if len(self.classes) > 1 else ''})"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """What a mask shows, from 1."""
@@ -60,4 +63,4 @@ def describe_segmenter(content: Content, weights: Weights) -> DescribedSegmenter
     told: dict[str, Any] = dict(content.beside[FIELD])
     facts = SegmenterFacts(**told | {"classes": tuple(told["classes"])})
     size = image_size_of(weights.tensors) or DEFAULT_SIZE
-    return DescribedSegmenter(facts, recorded_view(content.beside, size), head_tensors(content))
+    return DescribedSegmenter(facts, recorded_view(content.beside, size), head_tensors(content, weights))

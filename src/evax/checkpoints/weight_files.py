@@ -2,8 +2,7 @@
 
 import json
 import zipfile
-from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,15 +11,32 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from evax.checkpoints.errors import WeightsError
-from evax.checkpoints.files import CheckpointReadError, find_damage, load_plain, newest_valid
-from evax.checkpoints.layouts import CONTAINERS, Layout, translate
+from evax.checkpoints.files import CheckpointReadError, find_damage, load_foreign
+from evax.checkpoints.kinds import check_kind, is_safetensors
+from evax.checkpoints.layouts import BESIDE, CONTAINERS, Layout, translate
 from evax.checkpoints.lora import merged
+from evax.checkpoints.stand_ins import StandIn
+from evax.checkpoints.weight_folders import BEST, CHECKPOINTS, CONFIG, CONFIG_JSON, HUB_FILES, file_in
 from evax.data.atomic import sha256_of
 from evax.data.normalisation import Normalisation
 
-CHECKPOINTS, BEST, CONFIG = "checkpoints", "best.ckpt", "config.yaml"  # of a run directory
+__all__ = [
+    "BEST",
+    "CHECKPOINTS",
+    "CONFIG",
+    "Content",
+    "Weights",
+    "find_file",
+    "quote",
+    "read_content",
+    "read_weights",
+    "recorded_normalisation",
+    "under_timm_names",
+]
+
 FLAT = "flat"
 NUM_NAMED = 3  # names quoted in a message
+MAX_DEPTH = 3  # of containers in containers
 
 
 class Content(NamedTuple):
@@ -55,18 +71,22 @@ def read_weights(path: str | Path, *, key: str | None = None) -> Weights:
 def read_content(path: str | Path, *, key: str | None = None) -> Content:
     """A file, or the best checkpoint of a run directory, under its own names."""
     file = find_file(path)
-    sidecar = _sidecar(file) if file.suffix == ".safetensors" else {}
+    check_kind(file)
+    told = _sidecar(file) if file.suffix == ".safetensors" else {}
     content = _read(file)
     container, tensors = _unwrap(content, key, file)
-    if file.suffix == ".safetensors":
-        return Content(file, container, tensors, sidecar)
-    beside = {str(name): value for name, value in content.items() if container not in (FLAT, name)}
-    return Content(file, container, tensors, beside)
+    if not is_safetensors(file):
+        top = container.partition(".")[0]
+        told |= {str(name): value for name, value in content.items() if top not in (FLAT, name)}
+    return Content(file, container, tensors, _hub_facts(file) | told)
 
 
 def under_timm_names(content: Content) -> Weights:
     """The tensors that belong to an image encoder, adapters merged, renamed, in float32."""
-    kept, dropped, layout = translate(merged(content.tensors))
+    try:
+        kept, dropped, layout = translate(merged(content.tensors))
+    except ValueError as error:
+        raise WeightsError(f"{content.file}: {error}") from error
     tensors = {n: t.float() if t.is_floating_point() else t for n, t in kept.items()}
     normalisation = recorded_normalisation(content.beside) or layout.normalisation
     return Weights(content.file, tensors, dropped, content.container, layout.name, normalisation, layout.absent)
@@ -79,32 +99,43 @@ def quote(names: tuple[str, ...] | list[str]) -> str:
 
 
 def find_file(path: str | Path) -> Path:
-    """The file that `weights=` means: itself, or a run directory's best or newest intact checkpoint."""
+    """The file that `weights=` means: itself, or that of a folder (`file_in`)."""
     path = Path(path)
-    if path.is_file():
-        return path
-    if not path.is_dir():
+    if path.is_dir():
+        return file_in(path)
+    if not path.is_file():
         raise WeightsError(f"weights={path}: no such file or folder")
-    for best in (path / BEST, path / CHECKPOINTS / BEST):
-        if best.is_file():
-            return best
-    newest = newest_valid(path / CHECKPOINTS)
-    if newest is None:
-        raise WeightsError(f"weights={path}: no {BEST} and no intact {CHECKPOINTS}/step-*.ckpt; name a file")
-    return newest
+    return path
 
 
 def _read(file: Path) -> Any:
     try:
-        if file.suffix == ".safetensors":
+        if is_safetensors(file):
             return load_file(file)
         if zipfile.is_zipfile(file) and (damage := find_damage(file)):
             raise WeightsError(f"cannot read {file}: {damage}; fetch it again")
-        return load_plain(file, allow=(Namespace,))  # the official fine-tuned files hold their arguments
+        return load_foreign(file)
     except SafetensorError as error:
         raise WeightsError(f"cannot read {file}: {error}; fetch it again") from error
     except CheckpointReadError as error:
         raise WeightsError(str(error)) from error
+
+
+def _hub_facts(file: Path) -> dict[str, Any]:
+    """What timm's `config.json` says of a file of the hub beside it; nothing of any other file."""
+    config = file.with_name(CONFIG_JSON)
+    try:
+        told = json.loads(config.read_bytes()) if file.name in HUB_FILES and config.is_file() else {}
+    except ValueError:
+        return {}
+    facts: dict[str, Any] = {}
+    match told:
+        case {"architecture": str(name)}:
+            facts["architecture"] = {"name": name}
+    match told:
+        case {"pretrained_cfg": {"mean": [_, _, _] as mean, "std": [_, _, _] as std}}:
+            facts["preprocessing"] = {"mean": mean, "std": std}
+    return facts
 
 
 def _sidecar(file: Path) -> dict[str, Any]:
@@ -138,28 +169,65 @@ def recorded_normalisation(beside: Mapping[str, Any]) -> Normalisation | None:
 def _unwrap(content: Any, key: str | None, file: Path) -> tuple[str, dict[str, Tensor]]:
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(f"{file} holds a {type(content).__name__}, not a dictionary of tensors")
-    names = [str(name) for name in content]
     if key is not None:
-        if not _holds_tensors(content.get(key)):
-            raise WeightsError(f"weights_key={key}: {file} has no tensors there; its keys are {quote(names)}")
-        return key, _tensors(content[key], file)
+        return _asked(content, key, file)
     for container in CONTAINERS:
         if _holds_tensors(content.get(container)):
             return container, _tensors(content[container], file)
     if _holds_tensors(content):
         return FLAT, _tensors(content, file)
-    raise WeightsError(
-        f"{file} has no tensors under {', '.join(CONTAINERS)}; its keys are {quote(names)}: "
-        "name the right one by weights_key="
-    )
+    places = list(_places(content))
+    inner = [value for each in content.values() if isinstance(each, Mapping) for value in each.values()]
+    if not places and any(isinstance(value, StandIn) for value in [*content.values(), *inner]):
+        raise WeightsError(
+            f"{file} holds objects such as numpy's arrays, and no tensors; make tensors of them, torch.as_tensor(ARRAY)"
+        )
+    keys = quote([str(name) for name in content])
+    advice = f": name the right one by weights_key={' or '.join(places)}" if places else "; it holds no tensors at all"
+    raise WeightsError(f"{file} has no tensors under {', '.join(CONTAINERS)}; its keys are {keys}{advice}")
+
+
+def _asked(content: Mapping[Any, Any], key: str, file: Path) -> tuple[str, dict[str, Tensor]]:
+    """The container of a key, through dots, or the tensors whose names begin with it."""
+    places = _places(content)
+    if key in places:
+        return key, _tensors(places[key], file)
+    containers = [(name, content[name]) for name in CONTAINERS if _holds_tensors(content.get(name))]
+    for name, container in [*containers, (FLAT, content)]:
+        tensors = {n.removeprefix(f"{key}."): t for n, t in _named(container) if n.startswith(f"{key}.")}
+        if _holds_tensors(tensors):
+            return f"{name}.{key}", _tensors(tensors, file)
+    keys = [str(name) for name in content]
+    raise WeightsError(f"weights_key={key}: {file} has no tensors there; its keys are {quote(keys)}")
+
+
+def _places(content: Mapping[Any, Any], above: str = "") -> dict[str, Mapping[Any, Any]]:
+    """All containers of tensors in a file but an optimiser's, by their path of keys."""
+    found: dict[str, Mapping[Any, Any]] = {}
+    for name, value in content.items():
+        place = f"{above}{name}"
+        if _holds_tensors(value):
+            found[place] = value
+        elif isinstance(value, Mapping) and not BESIDE.match(str(name)) and place.count(".") < MAX_DEPTH:
+            found |= _places(value, f"{place}.")
+    return found
 
 
 def _holds_tensors(value: Any) -> bool:
     return isinstance(value, Mapping) and any(isinstance(v, Tensor) for v in value.values())
 
 
-def _tensors(container: Mapping[str, Any], file: Path) -> dict[str, Tensor]:
-    odd = [str(name) for name, value in container.items() if not isinstance(value, Tensor)]
+def _named(container: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    return ((str(name), value) for name, value in container.items())
+
+
+def _tensors(container: Mapping[Any, Any], file: Path) -> dict[str, Tensor]:
+    """The tensors of a container; what modules keep beside theirs (`_extra_state`) is passed over."""
+    values = {name: value for name, value in _named(container) if not name.endswith("_extra_state")}
+    odd = [name for name, value in values.items() if not isinstance(value, Tensor)]
     if odd:
-        raise WeightsError(f"{file} mixes tensors with other values ({quote(odd)}); name a container by weights_key=")
-    return dict(container)
+        raise WeightsError(
+            f"{file} mixes tensors with other values ({quote(odd)}); save its tensors alone, "
+            "or name a container by weights_key="
+        )
+    return values

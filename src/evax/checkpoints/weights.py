@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from evax.checkpoints.atomic import replacing
 from evax.checkpoints.errors import WeightsError
-from evax.checkpoints.layouts import OPTIONAL
+from evax.checkpoints.layouts import AS_NAMED, COMPUTED, OPTIONAL
+from evax.checkpoints.published import PUBLISHED
 from evax.checkpoints.resize import num_prefix_slots, resize_patch_kernel, resize_position_table
 from evax.checkpoints.weight_files import Weights, quote, read_weights
 from evax.data.atomic import sha256_of
@@ -24,13 +25,17 @@ from evax.data.normalisation import Normalisation
 __all__ = ["LoadReport", "WeightsError", "export_weights", "load_weights"]
 
 Tensors = dict[str, Tensor]
+HEAD = "head."
 TABLE, KERNEL = "pos_embed", "patch_embed.proj.weight"
 STEMS = ("conv1.weight", "features.conv0.weight")  # first kernels of ResNet and DenseNet
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of every tensor; names are the model's, those in `dropped` the file's."""
+    """What became of every tensor; names are the model's, those in `dropped` the file's.
+
+    `head` says what else of the file is used than its backbone, in words.
+    """
 
     file: Path
     container: str
@@ -42,6 +47,7 @@ class LoadReport:
     dropped: tuple[str, ...]
     share: float  # of the model's numbers that come from the file, 0..1
     normalisation: Normalisation | None = None  # of the images that the weights were trained on, where known
+    head: str = ""
 
     @property
     def summary(self) -> str:
@@ -50,9 +56,25 @@ class LoadReport:
         groups = {what: getattr(self, what) for what in ("resized", "missing", "unexpected")}
         return "; ".join(parts + [f"{what} {len(names)} ({quote(names)})" for what, names in groups.items() if names])
 
+    def with_head(self, head: str) -> "LoadReport":
+        """The report of a file whose head is used as well, such as a "classification head (7 classes)"."""
+        return replace(self, head=head, dropped=tuple(name for name in self.dropped if not name.startswith(HEAD)))
+
     def __str__(self) -> str:
-        dropped = f"; dropped {len(self.dropped)} ({quote(self.dropped)})" if self.dropped else ""
-        return f"{self.file.name} (container {self.container}, layout {self.layout}): {self.summary}{dropped}."
+        head = f" and {self.head}" if self.head else ""
+        parts = [f"loaded backbone ({len(self.matched)} tensors, {self.share:.1%} of its parameters){head}"]
+        parts += [f"resized {len(self.resized)} ({quote(self.resized)})"] if self.resized else []
+        parts += [f"not in the file {len(self.missing)} ({quote(self.missing)})"] if self.missing else []
+        parts += left_out(self.dropped)
+        return f"{self.file.name} (container {self.container}, layout {self.layout}): {'; '.join(parts)}."
+
+
+def left_out(names: Collection[str]) -> list[str]:
+    """What of a file is not loaded, in words: names that are not used, and tables that are computed."""
+    unused = [name for name in names if not COMPUTED.match(name)]
+    parts = [f"not used {len(unused)} ({quote(unused)})"] if unused else []
+    num_tables = len(names) - len(unused)
+    return parts + ([f"{num_tables} position tables are computed, not loaded"] if num_tables else [])
 
 
 def load_weights(model: nn.Module, path: str | Path, *, key: str | None = None) -> LoadReport:
@@ -77,7 +99,7 @@ def fill(model: nn.Module, weights: Weights) -> LoadReport:
 def fit_weights(model: nn.Module, weights: Weights) -> tuple[Tensors, LoadReport]:
     """What `load_weights` would load, and its report; the model, which may be on the meta device, is not changed."""
     own = model.state_dict()
-    tensors, replaced = _fit_names(weights.tensors, own)
+    tensors, replaced = _fit_names(_without_prefix(weights.tensors, own), own)
     tensors, resized = _resize(weights.file, tensors, model, own)
     report = _compare(weights._replace(dropped=weights.dropped + replaced), tensors, resized, own)
     _check(report, weights.absent, tensors, own)
@@ -102,6 +124,17 @@ def export_weights(model: nn.Module, path: str | Path, meta: Mapping[str, Any], 
         temporary.chmod(0o644)  # safetensors lets only the owner read
     with replacing(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps({**meta, "sha256": sha256_of(path)}, indent=1))
+
+
+def _without_prefix(tensors: Tensors, own: Tensors) -> Tensors:
+    """Tensors of no known layout under the model's names, where those stand behind one prefix, and all are there."""
+    wanted = {name for name in own if not OPTIONAL.match(name)}
+    first = min(wanted, default="")
+    prefixes = [name.removesuffix(first) for name in tensors if name.endswith(f".{first}")]
+    whole = [prefix for prefix in prefixes if all(prefix + name in tensors for name in wanted)]
+    if len(whole) != 1 or not wanted.isdisjoint(tensors):
+        return tensors
+    return {name.removeprefix(whole[0]): tensor for name, tensor in tensors.items() if name.startswith(whole[0])}
 
 
 def _fit_names(tensors: Tensors, own: Tensors) -> tuple[Tensors, tuple[str, ...]]:
@@ -174,20 +207,67 @@ def _compare(weights: Weights, tensors: Tensors, resized: tuple[str, ...], own: 
 
 def _check(report: LoadReport, absent: str, tensors: Tensors, own: Tensors) -> None:
     if not report.matched:
-        raise WeightsError(
-            f"{report.file}: unknown layout, no name fits the model; container {report.container} holds "
-            f"{quote(list(tensors))}; choose the backbone of the file, or another container by weights_key="
-        )
+        raise WeightsError(_unknown(report, tensors, own))
     missing = [name for name in report.missing if not (OPTIONAL.match(name) or re.match(absent, name))]
     if missing or report.unexpected:
         found = [f"{what} {len(n)} ({quote(n)})" for what, n in (("lacks", missing), ("adds", report.unexpected)) if n]
         raise WeightsError(
             f"{report.file}: does not fit the model (layout {report.layout}): {' and '.join(found)}; "
-            "choose the backbone of the file"
+            f"{_remedy(report, tensors, own, is_whole=not missing)}"
         )
     for name in report.matched:
         if tensors[name].shape != own[name].shape:
             raise WeightsError(
                 f"{report.file}: {name} is {tuple(tensors[name].shape)} in the file and "
-                f"{tuple(own[name].shape)} in the model; choose the backbone (its size) of the file"
+                f"{tuple(own[name].shape)} in the model; {_remedy(report, tensors, own, is_whole=True)}"
             )
+        _check_values(report.file, name, tensors[name], own[name])
+
+
+def _check_values(file: Path, name: str, tensor: Tensor, own: Tensor) -> None:
+    """Raise WeightsError for numbers that cannot be weights."""
+    if own.is_floating_point() and not tensor.is_floating_point():
+        raise WeightsError(f"{file}: {name} is {tensor.dtype}, of quantised weights; take the file of whole ones")
+    if tensor.is_floating_point() and not tensor.is_meta and not tensor.isfinite().all():
+        raise WeightsError(f"{file}: {name} holds NaN or infinity; take a checkpoint from before its training diverged")
+
+
+def _unknown(report: LoadReport, tensors: Tensors, own: Tensors) -> str:
+    held = f"container {report.container} holds {quote(list(tensors))}"
+    if report.layout == AS_NAMED.name:
+        return (
+            f"{report.file}: unknown layout, no name fits the model; {held}; docs/weights.md lists what is read: "
+            "give such a file, or rename its tensors as timm does"
+        )
+    remedy = _remedy(report, tensors, own, is_whole=True)
+    return f"{report.file}: no name fits the model (layout {report.layout}); {held}; {remedy}"
+
+
+def _remedy(report: LoadReport, tensors: Tensors, own: Tensors, *, is_whole: bool) -> str:
+    """What helps where a file does not fit: its own backbone, where that is another, by name if it is known."""
+    ours, theirs = _in_words(own), _in_words(tensors)
+    if KERNEL in own and ours == theirs:
+        return "take what is no part of the backbone out of the file" if is_whole else "give the whole file"
+    if KERNEL not in own and report.matched:
+        return "choose the backbone of the file, or give a whole file"
+    width = tensors[KERNEL].shape[0] if KERNEL in tensors else None
+    entries = [known for known in PUBLISHED if known.layout == report.layout and width in (None, known.width)]
+    names = list(dict.fromkeys(_as_typed(known.backbone) for known in entries))
+    sizes = f" ({theirs}; the model is {ours})" if ours != theirs else ""
+    return f"choose the backbone of the file{sizes}{': ' if names else ''}{' or '.join(names)}"
+
+
+def _in_words(tensors: Tensors) -> str:
+    """The kind of a backbone, as its names tell it."""
+    if KERNEL not in tensors:
+        return "not a ViT"
+    depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+    is_eva = any(name.endswith((".q_bias", ".q_proj.weight")) for name in tensors)
+    is_split = any(".mlp.fc1_g." in name for name in tensors)
+    kind = "an EVA of split layers" if is_split else "an EVA" if is_eva else "a plain ViT"
+    return f"{kind}, {tensors[KERNEL].shape[0]} wide, {depth} blocks"
+
+
+def _as_typed(backbone: str) -> str:
+    """A backbone on the command line."""
+    return f"backbone={backbone}" if backbone.startswith("eva_x") else f"backbone=timm backbone.name={backbone}"

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int8
 
 from evax.data.keyed_random import Stream, keyed_generator
+from evax.data.names import Name, as_name, as_names
 
 PRESENT, ABSENT, UNCERTAIN, NOT_MENTIONED = 1, 0, -1, -2
 
@@ -32,7 +33,7 @@ def resolve_labels(
     findings: Sequence[str],
     uncertain: Uncertain | Literal["per_class"] = "ignore",
     missing: Missing = "zeros",
-    per_class: Mapping[str, Policy] | None = None,
+    per_class: Mapping[Name, Policy] | None = None,
     seed: int = 0,
 ) -> Targets:
     """Turn labels (1 present, 0 absent, -1 uncertain, -2 not mentioned) into targets and their mask.
@@ -63,17 +64,17 @@ class LabelPolicy:
     `findings` null takes all of the pack. The others are those of `resolve_labels`.
     """
 
-    findings: Sequence[str] | None = None
+    findings: Sequence[Name] | Name | None = None
     uncertain: Uncertain | Literal["per_class"] = "ignore"
     missing: Missing = "zeros"
-    per_class: Mapping[str, Policy] | None = None
+    per_class: Mapping[Name, Policy] | None = None
     seed: int = 0
 
     def classes(self, of_pack: Sequence[str]) -> tuple[str, ...]:
         """The classes, all of which the pack must have."""
-        if isinstance(self.findings, str):
+        if isinstance(self.findings, str | int | float):
             raise ValueError(f"data.labels.findings={self.findings}: give a list, [{self.findings}]")
-        classes = tuple(self.findings or of_pack)
+        classes = as_names("data.labels.findings", self.findings) or tuple(of_pack)
         if len(set(classes)) < len(classes):
             raise ValueError(f"data.labels.findings={list(classes)} names a class twice")
         if unknown := [name for name in classes if name not in of_pack]:
@@ -109,13 +110,14 @@ def _targets_of(policy: Policy, count: int, seed: int, column: int) -> Float64[n
     return keyed_generator(seed, Stream.LABELS, index=column).uniform(low, high, count)
 
 
-def _policies(findings: Sequence[str], uncertain: str, per_class: Mapping[str, Policy] | None) -> list[Any]:
+def _policies(findings: Sequence[str], uncertain: str, per_class: Mapping[Name, Policy] | None) -> list[Any]:
     policies: list[Any]
     if uncertain == "per_class":
-        unnamed = [name for name in findings if name not in (per_class or {})]
+        named = {as_name("data.labels.per_class", name): policy for name, policy in (per_class or {}).items()}
+        unnamed = [name for name in findings if name not in named]
         if unnamed or per_class is None:
             raise ValueError(f"uncertain=per_class needs a policy for {', '.join(unnamed)}")
-        policies = [per_class[name] for name in findings]
+        policies = [named[name] for name in findings]
     else:
         policies = [uncertain] * len(findings)
     unknown = [each for each in policies if not _is_policy(each)]

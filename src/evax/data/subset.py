@@ -6,8 +6,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from evax.data.names import Name, as_name
+
 FractionOf = Literal["patients", "films"]
-Sampling = str | Mapping[str, float | int]  # "uniform", "balanced", or weights of findings
+Sampling = str | Mapping[Name, float | int]  # "uniform", "balanced", or weights of findings
 
 WINDOW = 128  # patients among whom the next one is chosen
 
@@ -101,6 +103,7 @@ def film_weights(shows: Bool[np.ndarray, "R C"], classes: Sequence[str], samplin
         return len(shows) / (np.count_nonzero(sizes) * sizes[stratum])
     if isinstance(sampling, str):
         raise ValueError(f"data.sampling={sampling} is not known; use uniform, balanced or {{FINDING: WEIGHT}}")
+    sampling = {as_name("data.sampling", name): weight for name, weight in sampling.items()}
     for name, weight in sampling.items():
         if name not in classes:
             raise ValueError(f"data.sampling: {name} is none of the classes {', '.join(classes)}")

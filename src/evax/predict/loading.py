@@ -41,7 +41,7 @@ def classifier_in(content: Content, *, backbone: str | None = None, image_size: 
     weights = under_timm_names(content)
     described = describe_classifier(content, weights)
     view = view_at(described.view, image_size)
-    model = load_backbone(content, weights, backbone, view.image_size)
+    model = load_backbone(content, weights, backbone, view.image_size, str(described))
     check_covered(model, image_size)
     head = build_head(described, model.num_features)
     return FilmClassifier(model, head, described.classes, view, is_exclusive=described.loss == "exclusive")
@@ -64,7 +64,7 @@ def segmenter_in(content: Content, *, backbone: str | None = None, image_size: i
     weights = under_timm_names(content)
     described = describe_segmenter(content, weights)
     view, facts = view_at(described.view, image_size), described.facts
-    model = load_backbone(content, weights, backbone, view.image_size)
+    model = load_backbone(content, weights, backbone, view.image_size, str(described))
     check_covered(model, image_size)
     head = build_decoder(facts, model)
     head.load_state_dict(described.head)
@@ -87,8 +87,11 @@ def view_at(view: FilmView, image_size: int | None) -> FilmView:
     return view.at(image_size)
 
 
-def load_backbone(content: Content, weights: Weights, name: str | None, image_size: int) -> Any:
-    """The backbone of a file with its weights and normalisation; `name` is in place of what the file tells."""
+def load_backbone(content: Content, weights: Weights, name: str | None, image_size: int, head: str) -> Any:
+    """The backbone of a file with its weights and normalisation, of which it logs a report.
+
+    `name` is in place of what the file tells; `head` says what is used beside it.
+    """
     model: Any = create(
         name or backbone_name(content, weights),
         image_size,
@@ -97,7 +100,7 @@ def load_backbone(content: Content, weights: Weights, name: str | None, image_si
     report = fill(model, weights)
     if report.normalisation is not None:
         normalise_as(model, report.normalisation)
-    log.info("%s", report)
+    log.info("%s", report.with_head(head))
     return model
 
 

@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 
 from evax.data.atomic import replacing
 from evax.data.film import Refusal

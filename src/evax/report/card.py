@@ -36,7 +36,6 @@ def write_card_figures(file: Path, folder: Path) -> list[Path]:
                 if any(value is not None for value in ours.values()):
                     draw_radar(card["findings"], {"AUROC": ours}, folder / "radar.png", beside=Remarks.of(card))
                     written.append(folder / "radar.png")
-                written.append(folder / "radar.png")
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise CardError(f"{file}: is not a report card ({type(error).__name__}: {error})") from None
     return written

@@ -68,6 +68,7 @@ def export_file(source: Path, out: Path, backbone: str | None, key: str | None) 
     if isinstance(task, DescribedSegmenter):
         meta[THRESHOLDS] = dict(recorded_thresholds(content)) or None
     export_weights(model, out, meta, task.head if task is not None else None)
+    report = report if task is None else report.with_head(str(task))
     what = f" with {len(task.classes)} classes" if task is not None else ""
     log.info("%s\nwrote %s%s and %s", report, out, what, out.with_suffix(".json").name)
 

@@ -135,7 +135,8 @@ def test_only_medklip_may_lack_the_fourth_stage():
 def test_another_system_s_backbone_is_refused_in_one_line():
     with torch.device("meta"):
         model = timm.create_model("densenet121", num_classes=0)
-    with pytest.raises(WeightsError, match="unknown layout, no name fits the model") as refusal:
+    message = r"no name fits the model \(layout MedKLIP\).*choose the backbone of the file: .*resnet50"
+    with pytest.raises(WeightsError, match=message) as refusal:
         fit_weights(model, read(files.medklip()))
     assert "\n" not in str(refusal.value)
 

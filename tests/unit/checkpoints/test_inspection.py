@@ -90,6 +90,7 @@ def test_inspect_says_what_a_file_is(mim_file, caplog):
         "shape      192 wide, 12 blocks, patches of 16 pixels, images of 224 × 224 pixels in 3 channels",
         "images     mean 0.49185243 0.49185243 0.49185243, std 0.28509309 0.28509309 0.28509309, if it is eva_x_tiny",
         "with it    mask_token",
+        "left out   not used 2 (lm_head.weight, lm_head.bias); 26 position tables are computed, not loaded",
         "could be   eva_x_tiny (EVA-X-Ti/16, masked image modelling on Merged520k)",
         "fits 1     eva_x_tiny: 162 tensors loaded, 100.0% of the model's parameters",
     ):
@@ -97,7 +98,9 @@ def test_inspect_says_what_a_file_is(mim_file, caplog):
 
 
 def test_inspect_of_a_backbone_that_does_not_fit(mim_file, capsys):
-    assert "choose the backbone" in refused(capsys, "inspect", mim_file, "--backbone", "eva_x_small")
+    error = refused(capsys, "inspect", mim_file, "--backbone", "eva_x_small")
+    assert "choose the backbone of the file (an EVA, 192 wide, 12 blocks; the model is an EVA, 384 wide" in error
+    assert "backbone=eva_x_tiny" in error
 
 
 def test_inspect_of_a_backbone_that_nobody_knows(mim_file, capsys):

@@ -227,8 +227,9 @@ def test_a_kernel_of_another_patch_size_is_resampled(tmp_path, model):
 def test_the_report_is_one_paragraph(tmp_path):
     report = load_weights(student(img_size=256), saved({"module": official_state(PACKED)}, tmp_path / "mim.pt"))
     assert str(report) == (
-        "mim.pt (container module, layout EVA-02 packed): 32 tensors loaded, 100.0% of the model's parameters; "
-        "resized 1 (pos_embed); dropped 9 (lm_head.weight, lm_head.bias, rope.freqs_cos and 6 more)."
+        "mim.pt (container module, layout EVA-02 packed): loaded backbone (32 tensors, 100.0% of its parameters); "
+        "resized 1 (pos_embed); not used 3 (lm_head.weight, lm_head.bias, mask_token); "
+        "6 position tables are computed, not loaded."
     )
 
 

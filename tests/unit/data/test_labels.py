@@ -75,6 +75,26 @@ def test_a_finding_that_the_pack_lacks_is_named():
         LabelPolicy(findings=["Hernia"]).classes(FINDINGS)
 
 
+def test_findings_that_yaml_reads_as_numbers_are_text():
+    policy = LabelPolicy(findings=[1, 0], uncertain="per_class", per_class={0: "ones", "1": "zeros"})
+    assert policy.classes(("0", "1")) == ("1", "0")
+    assert policy.targets(LABELS, ("0", "1"), soft=True).targets.shape == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("findings", "message"),
+    [
+        (0, r"data\.labels\.findings=0: give a list, \[0\]"),
+        ("Mass", r"give a list, \[Mass\]"),
+        ([True], r"data\.labels\.findings: true is no name"),
+        ([2], "the pack has no '2'"),
+    ],
+)
+def test_what_names_no_finding_is_refused(findings, message):
+    with pytest.raises(ValueError, match=message):
+        LabelPolicy(findings=findings).classes(FINDINGS)
+
+
 CHEXPERT5 = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 RANGE = {"Edema": [0.7, 0.8], "Mass": [0.2, 0.3]}
 

@@ -105,6 +105,11 @@ def test_a_film_has_the_largest_weight_of_its_findings():
     assert film_weights(shows, FINDINGS, {"rare": 5.0, "common": 0.5}).tolist() == [0.5, 5.0, 1.0, 1.0]
 
 
+def test_findings_that_yaml_reads_as_numbers_have_weights_too():
+    weights = film_weights(np.array([[True, False], [False, True]]), ("0", "1"), {1: 3.0})
+    np.testing.assert_array_equal(weights, [1, 3])
+
+
 @pytest.mark.parametrize(
     ("sampling", "message"),
     [

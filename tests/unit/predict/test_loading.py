@@ -1,6 +1,7 @@
 """A classifier in use gives what its run's evaluation gave, from a run, a checkpoint or an export."""
 
 import json
+import logging
 import shutil
 
 import numpy as np
@@ -142,6 +143,18 @@ def test_published_files_are_known_by_the_number_of_their_classes(num_classes, v
     found = classifier.probabilities(torch.zeros(1, 3, 224, 224))[0]
     logits = torch.arange(num_classes).float()
     torch.testing.assert_close(found, logits.softmax(0) if is_exclusive else logits.sigmoid())
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+def test_a_head_that_is_used_is_not_said_to_be_dropped(prefix, tmp_path, caplog):
+    state = finetuned_state(14)
+    torch.save({"state_dict": {f"{prefix}{name}": tensor for name, tensor in state.items()}}, tmp_path / "ft.pth")
+    with caplog.at_level(logging.INFO):
+        classifier = load_classifier(tmp_path / "ft.pth")
+    assert torch.equal(classifier.head.projection.weight, state["head.weight"])
+    assert "loaded backbone (162 tensors, 100.0% of its parameters) and classification head (14 classes)" in caplog.text
+    assert "head." not in caplog.text
+    assert "position tables are computed, not loaded" in caplog.text
 
 
 def test_another_size_resamples_positions_and_shows_the_same_part(tmp_path):

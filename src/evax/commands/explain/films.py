@@ -18,6 +18,7 @@ from evax.data.files import left_out, on_one_line
 from evax.data.film import Box, Film, Refusal
 from evax.data.links import sorted_unique
 from evax.data.module import PackDataModule
+from evax.data.names import as_names
 from evax.evaluation.scorable import NO_OUTPUT
 from evax.hints import nearest
 from evax.predict.classifier import FilmClassifier
@@ -124,7 +125,7 @@ def open_films(cfg: DictConfig, classifier: FilmClassifier) -> PackDataModule:
 
 def asked_findings(cfg: DictConfig, classifier: FilmClassifier) -> list[str]:
     """`findings` of the command line, or all classes."""
-    asked = list(cfg.findings or classifier.classes)
+    asked = list(as_names("findings", cfg.findings) or classifier.classes)
     if unknown := [name for name in asked if name not in classifier.classes]:
         raise ConfigError(f"findings: the classifier has no {unknown[0]!r}; {nearest(unknown[0], classifier.classes)}")
     return asked

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evax.data.film import Refusal
+from evax.data.sources.table_text import read_text
 
 # Collections that are data sets of their own here, whose patients have the same names there.
 SOURCE_OF_ORIGIN = {"nih": "cxr14"}
@@ -53,7 +54,7 @@ def named_files(path: Path) -> set[str]:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Numbers and texts of the lines that hold something."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = read_text(path)
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, line.strip()

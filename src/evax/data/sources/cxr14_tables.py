@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from evax.data.film import Box, Refusal
 from evax.data.findings import CXR14
+from evax.data.sources.table_text import read_text
 from evax.data.sources.tables import read_rows, years
 from evax.data.splits import IN_TWO_SPLITS, patient_draw
 
@@ -145,6 +146,6 @@ def _box(label: str, x: float, y: float, width: float, height: float) -> Box:
 
 def _listed(path: Path) -> Iterator[str]:
     """The first word of each line: the published lists hold names, the sample's also labels."""
-    for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
+    for line in read_text(path).splitlines():
         if line.strip():
             yield line.split()[0]

@@ -1,17 +1,20 @@
 """A folder of a user's own films, with a table of their labels or without."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from evax.data.atomic import sha256_of
 from evax.data.dicom_file import HEAD, is_dicom, no_image_in
 from evax.data.files import Listing, form_of, has_suffix, left_out, list_files, other_forms
 from evax.data.film import NO_IMAGE, Film, Refusal
 from evax.data.sources.base import FileSource
-from evax.data.sources.folder_table import Columns, film_of, find, places_of, read_table
+from evax.data.sources.folder_table import Columns, Places, check_spellings, film_of, read_table
+from evax.data.sources.label_words import label_of, unknown_words, words_of
 from evax.data.sources.tables import digest_of, once
 from evax.data.splits import patient_draw
 
@@ -28,9 +31,10 @@ class FolderSource(FileSource):
     """PNG, JPEG and DICOM films in `raw_dir` and the folders below it; they never leave the machine.
 
     `table` is a csv file, in `raw_dir` unless its path says otherwise, whose columns `columns` names; without it films
-    have no labels. Where no column tells the patients, each film is a patient of its own, or, with
-    `patients="folder"`, each folder right below `raw_dir`. Scheme "official" is the column of splits; without one,
-    70 % of the patients train, 10 % validate and 20 % test, by a draw that each keeps.
+    have no labels. `label_map` says what words in columns of labels mean: 1, 0, -1 or null; `encoding` what the table
+    is where that is not UTF-8, nor UTF-16. Where no column tells the patients, each film is a patient of its own, or,
+    with `patients="folder"`, each folder right below `raw_dir`. Scheme "official" is the column of splits; without
+    one, 70 % of the patients train, 10 % validate and 20 % test, by a draw that each keeps.
     """
 
     name: ClassVar[str] = "folder"
@@ -41,6 +45,8 @@ class FolderSource(FileSource):
     raw_dir: Path
     table: str | None = None
     columns: Columns = field(default_factory=Columns)
+    label_map: Any = None
+    encoding: str | None = None
     patients: Patients = "film"
 
     def __post_init__(self) -> None:
@@ -48,9 +54,7 @@ class FolderSource(FileSource):
             raise ValueError(f"source.patients={self.patients} is unknown; use {' or '.join(get_args(Patients))}")
         if self.table is None and self.columns.named() != Columns().named():
             raise ValueError("source.columns names columns of source.table, which is null; give source.table=FILE.csv")
-        twice = sorted({label for label in self.columns.labels if list(self.columns.labels).count(label) > 1})
-        if twice:
-            raise ValueError(f"source.columns.labels has {twice[0]} twice")
+        words_of(self.label_map)
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -88,27 +92,72 @@ class FolderSource(FileSource):
     def fingerprint(self) -> str:
         """The sha256 of the table and the settings; files are known by themselves."""
         names = [] if self.table is None else [str(self._table())]
-        return digest_of(self.raw_dir, names, f"{self.columns.named()} {self.patients}")
+        settings = f"{self.columns.named()} {self.patients}"
+        settings += f" {sorted(self._words.items())}" if self.label_map else ""
+        settings += f" {self.encoding}" if self.encoding else ""
+        return digest_of(self.raw_dir, names, settings)
+
+    @cached_property
+    def _words(self) -> dict[str, int]:
+        """What the words in columns of labels mean."""
+        return words_of(self.label_map)
 
     def _read_table(self, files: Mapping[str, Path], refusals: list[Refusal]) -> dict[str, Film]:
-        """Films of sound rows by name."""
+        """Films of sound rows by name; ValueError where there is none, or where rows may be of one patient or two."""
         films: dict[str, Film] = {}
-        places = places_of(files)
-        for row in read_table(self._table(), self.columns):
-            name = find(row[self.columns.image], files, places)
-            film = name if isinstance(name, Refusal) else film_of(row, name, self.columns, self._patient(name))
+        differing: set[str] = set()
+        places = Places(self.raw_dir, files)
+        unknown = {column: Counter[str]() for column in self.columns.labels}
+        faults: list[Refusal] = []
+        for row in read_table(self._table(), self.columns, self.encoding):
+            film = row if isinstance(row, Refusal) else self._film(row, places)
             if isinstance(film, Refusal):
-                refusals.append(film)
-            elif film.image_id in films:
-                refusals.append(Refusal(film.image_id, "duplicate_row"))
-            else:
-                films[film.image_id] = film
-        return films
+                faults.append(film)
+            elif film != films.setdefault(film.image_id, film):
+                differing.add(film.image_id)
+            elif film is not films[film.image_id]:
+                faults.append(Refusal(film.image_id, "duplicate_row"))
+            if not isinstance(row, Refusal):
+                for column, counts in unknown.items():
+                    counts.update([row[column]] if label_of(row[column], self._words) is None else [])
+        faults += [Refusal(name, "conflicting_rows", "its rows say different things: keep one") for name in differing]
+        kept = {name: film for name, film in films.items() if name not in differing}
+        self._check_rows(kept, faults, unknown)
+        refusals += faults
+        return kept
+
+    def _film(self, row: Mapping[str, str], places: Places) -> Film | Refusal:
+        """The film of a row."""
+        name = places.find(row[self.columns.image])
+        if isinstance(name, Refusal):
+            return name
+        return film_of(row, name, self.columns, self._patient(name), self._words)
+
+    def _check_rows(
+        self, films: Mapping[str, Film], faults: list[Refusal], unknown: Mapping[str, Counter[str]]
+    ) -> None:
+        """Say which labels have no meaning; raise ValueError where no row is left, with the reasons."""
+        table = self._table()
+        words = unknown_words(unknown) if any(unknown.values()) else ""
+        if not films and not faults:
+            raise ValueError(f"{table}: there is no row below the names of the columns")
+        if not films:
+            reasons = ", ".join(
+                f"{count} {reason}" for reason, count in Counter(f.reason for f in faults).most_common()
+            )
+            first = f"such as {faults[0].item}: {faults[0].detail or faults[0].reason}"
+            raise ValueError(f"{table}: none of its rows can be used ({reasons}); {words or first}")
+        if words:
+            logger.warning("%s: rows are refused: %s", table, words)
+        if self.columns.patient is not None:
+            check_spellings(table, self.columns.patient, {film.patient_id for film in films.values()})
 
     def _table(self) -> Path:
         path = self.raw_dir / (self.table or "")
         if not path.is_file():
-            raise FileNotFoundError(f"source.table={self.table}: there is no file {path}")
+            raise FileNotFoundError(
+                f"source.table={self.table}: there is no file {path}; give its path from raw_dir, or from the root"
+            )
         return path
 
     def _patient(self, name: str) -> str:

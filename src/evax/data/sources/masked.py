@@ -18,6 +18,7 @@ from evax.data.film import BadFilmError, Film, Pixels, Refusal
 from evax.data.mask_files import UPRIGHT, turn_of
 from evax.data.reading import read_grey
 from evax.data.sources.base import Source
+from evax.data.sources.table_text import read_text
 from evax.data.splits import IN_TWO_SPLITS, patient_draw
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def read_members(lists: Mapping[str, Path], refusals: list[Refusal]) -> dict[str
     """The split of each name on a list, a line each; a name on two lists is refused, which stops the preparation."""
     members: dict[str, str] = {}
     for split, path in lists.items():
-        for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
+        for line in read_text(path).splitlines():
             name = line.strip()
             if name and members.setdefault(name, split) != split:
                 refusals.append(Refusal(name, IN_TWO_SPLITS, f"{members[name]} and {split}"))

@@ -3,7 +3,6 @@
 import csv
 import gzip
 import hashlib
-import io
 import math
 import re
 import zlib
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from evax.data.film import Film, Refusal
 from evax.data.labels import ABSENT, NOT_MENTIONED, PRESENT, UNCERTAIN
+from evax.data.sources.table_text import opened
 
 LABELS = {
     **dict.fromkeys(("1.0", "1"), PRESENT),
@@ -88,9 +88,3 @@ def once(refusals: Iterable[Refusal]) -> list[Refusal]:
     for refusal in refusals:
         first.setdefault(refusal.item, refusal)
     return list(first.values())
-
-
-def opened(path: Path) -> io.TextIOWrapper:
-    """A table as text, unpacked where its name ends in .gz."""
-    content = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115, closed with the wrapper
-    return io.TextIOWrapper(content, encoding="utf-8-sig", errors="replace", newline="")
