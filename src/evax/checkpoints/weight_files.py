@@ -15,10 +15,13 @@ from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.files import CheckpointReadError, find_damage, load_plain, newest_valid
 from evax.checkpoints.layouts import CONTAINERS, Layout, translate
 from evax.checkpoints.lora import merged
+from evax.checkpoints.names import BEST, CHECKPOINTS, CONFIG
+from evax.checkpoints.published import missing_weights
 from evax.data.atomic import sha256_of
 from evax.data.normalisation import Normalisation
 
-CHECKPOINTS, BEST, CONFIG = "checkpoints", "best.ckpt", "config.yaml"  # of a run directory
+__all__ = ["BEST", "CHECKPOINTS", "CONFIG", "Content", "Weights", "find_file", "quote", "read_content"]
+__all__ += ["read_weights", "recorded_normalisation", "under_timm_names"]
 FLAT = "flat"
 NUM_NAMED = 3  # names quoted in a message
 
@@ -84,7 +87,7 @@ def find_file(path: str | Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise WeightsError(f"weights={path}: no such file or folder")
+        raise missing_weights("weights", path)
     for best in (path / BEST, path / CHECKPOINTS / BEST):
         if best.is_file():
             return best
