@@ -18,7 +18,7 @@ LAYERS = (
     {"explain", "evaluation"},
     {"backbones", "tokenizers", "masking", "heads", "losses", "optim", "checkpoints"},
     {"data"},
-    {"hints"},
+    {"hints", "progress"},
 )
 SIDEWAYS = {
     "callbacks": ("evax.tasks",),
