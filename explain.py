@@ -13,6 +13,9 @@ register_schemas()
 def main(cfg: DictConfig) -> float:
     """Map films, score the maps, draw them, and return the first method's share of peaks inside a box."""
     with clear_errors():
+        from evax.runs.early import check_evaluation
+
+        check_evaluation(cfg)
         from evax.commands.explain.command import explain
 
         job = HydraConfig.get()

@@ -23,7 +23,7 @@ LAYERS = (
 SIDEWAYS = {
     "callbacks": ("evax.tasks",),
     "backbones": ("evax.checkpoints.weights", "evax.checkpoints.published", "evax.checkpoints.resize"),
-    "tokenizers": ("evax.backbones", "evax.checkpoints.weights", "evax.checkpoints.resize"),
+    "tokenizers": ("evax.backbones", *(f"evax.checkpoints.{name}" for name in ("weights", "published", "resize"))),
 }
 HOMES = {  # a library, and the only places that know it
     "lightning": ("commands/", "runs/", "tasks/", "callbacks/", "data/module.py"),

@@ -9,24 +9,25 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import field, make_dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from evax.data.atomic import write_atomically
 from evax.data.files import is_text, printable
-from evax.hints import nearest
+from evax.hints import BASES, KEYS, misread, nearest, nearest_choice, nearest_key
 
 # A target must live under one of these names, and be a class defined there or one of FUNCTIONS.
 PACKAGES = ("evax", "lightning.pytorch", "torch.optim", "torch.utils.data")
@@ -63,7 +64,7 @@ PREPARE_KEYS: dict[str, Any] = {
 }
 EVALUATE_KEYS: dict[str, Any] = {
     **dict.fromkeys(("run", "weights", "mean", "std", "compare", "names", "flip", "window", "stride")),
-    "backbone": dict.fromkeys(BACKBONE_KEYS),
+    "backbone": dict.fromkeys(BACKBONE_KEYS) | {"model_kwargs": ANY},
     **dict.fromkeys(("features", "target", "against", "name", "method", "notes", "data", "masking", "seed")),
     **dict.fromkeys(PROBE_KEYS),
     **dict.fromkeys(("image_size", "batch_size", "per_device_batch")),
@@ -83,11 +84,41 @@ SCHEMAS = {
     "explain_schema": EXPLAIN_KEYS,
 }
 
+GROUPS = ("experiment", "adapt", "debug")  # that leave no key of their own
+
+# Trainer arguments that follow from other keys, would break what a resume relies on, or end a run before its last step;
+# and what to do instead.
+RESERVED = {
+    "accumulate_grad_batches": "use per_device_batch",
+    "log_every_n_steps": "leave it out, every step is recorded",
+    "max_steps": "use trainer.max_epochs",
+    "max_time": "use `timeout -s TERM 8h python train.py …`, which writes a checkpoint, and resume=RUN to go on",
+    "min_steps": "use trainer.max_epochs",
+    "min_epochs": "use trainer.max_epochs",
+    "overfit_batches": "use data.fraction",
+    "fast_dev_run": "use debug=one_step",
+    "barebones": "use debug=one_step, or plan=true for the speed",
+    "limit_test_batches": "leave it out, test images are scored whole",
+    "limit_predict_batches": "leave it out, test images are scored whole",
+    "val_check_interval": "use trainer.check_val_every_n_epoch",
+    "use_distributed_sampler": "leave it out, samplers know ranks",
+    "num_sanity_val_steps": "use debug=one_step",
+    "enable_progress_bar": "use ~callbacks.progress",
+    "enable_checkpointing": "use callbacks.checkpointing",
+    "default_root_dir": "use hydra.run.dir",
+    "callbacks": "use callbacks",
+    "logger": "use logger",
+    "plugins": "leave it out",
+}
+# Arguments of Lightning's Trainer that conf/trainer leaves at their default.
+ADDABLE = ("benchmark", "detect_anomaly", "deterministic", "gradient_clip_algorithm", "profiler", "sync_batchnorm")
+
 # Set by a run for the ranks that it starts: where it is, and its settled configuration as YAML.
 RUN_DIR_VARIABLE, RUN_CONFIG_VARIABLE = "EVAX_RUN_DIR", "EVAX_RUN_CONFIG"
 # What is looked for in one place and found in another.
 ELSEWHERE = {"adapt=knn": "nearest neighbours train nothing; score by python evaluate.py run=RUN classifier=knn"}
 NOT_TEXT = "is not UTF-8; rename it, or lead there by a link of another name"
+MULTIRUN = "multirun.yaml"  # that Hydra writes before a multirun's first job
 JOB = "job.json"  # what a job of a multirun was asked to do, and how far it is
 
 
@@ -110,7 +141,8 @@ def check_config(cfg: DictConfig, keys: Mapping[str, Any], path: str = "") -> No
     """
     for key in cfg:
         if key not in keys:
-            raise ConfigError(f"{path}{key!s}: no such key; {nearest(str(key), keys)}")
+            others = [name for name in names_of(cfg._get_root()) if name != f"{path}{key!s}"]
+            raise ConfigError(f"{path}{key!s}: no such key; {nearest_key(str(key), keys, others)}")
         node, inner = cfg._get_node(key), keys[str(key)]
         if isinstance(node, DictConfig) and isinstance(inner, Mapping):
             check_config(node, inner, f"{path}{key!s}.")
@@ -118,6 +150,16 @@ def check_config(cfg: DictConfig, keys: Mapping[str, Any], path: str = "") -> No
         if isinstance(node, DictConfig) and not _has_target(node) and inner is not ANY:
             check_named_nodes(node, f"{path}{key!s}")
         check_node(node, f"{path}{key!s}")
+
+
+def names_of(cfg: Any, path: str = "") -> list[str]:
+    """The full names of all keys of a configuration, without those of Hydra but its run directory."""
+    found = ["hydra.run.dir", *(GROUPS if "trainer" in cfg else ())] if not path else []
+    for key, child in _children(cfg):
+        name = f"{path}.{key}" if path else str(key)
+        if isinstance(key, str) and name != "hydra":
+            found += [name, *names_of(child, name)]
+    return found
 
 
 def check_named_nodes(nodes: DictConfig, path: str) -> None:
@@ -238,24 +280,20 @@ def explain(error: BaseException) -> str:
     if isinstance(root, UnicodeEncodeError):
         return f"{_word_at(root.object, root.start)}: {NOT_TEXT}"
     if isinstance(root, ConfigAttributeError | ConfigKeyError) and root.parent_node is not None:
-        return f"{root.full_key}: no such key; {nearest(str(root.key), root.parent_node.keys())}"
+        return f"{root.full_key}: {_key_hint(root)}"
     if isinstance(root, MissingConfigException) and root.missing_cfg_file and root.options:
-        group, _, choice = root.missing_cfg_file.rpartition("/")
-        asked = f"{group}={choice}"
-        return f"{asked}: {ELSEWHERE.get(asked) or f'no such choice; {nearest(choice, root.options)}'}"
-    if isinstance(root, OverrideParseException):
-        return f"{root.override}: cannot be read; write KEY=VALUE, with a VALUE of special characters in quotes"
+        return _choice_hint(root)
     if isinstance(root, HydraException):
-        return " ".join(str(root).split())
+        return _of_composition(root)
     if isinstance(root, OmegaConfBaseException) and root.full_key:
         return f"{root.full_key}: {first_line}"
-    if isinstance(root, ConfigError):
-        return first_line
+    if is_of_user(root):
+        return first_line if not isinstance(root, OSError) or root.strerror is None else _of_file(root)
     built = re.search(r"full_key: (\S+)", str(error)) if isinstance(root, TypeError) else None
     return f"{type(root).__name__}: {first_line}" + (f" (in {built[1]})" if built else "")
 
 
-def check_words(words: Sequence[str]) -> None:
+def check_text(words: Sequence[str]) -> None:
     """Raise ConfigError for a word of the command line that is not UTF-8, which no record of a run could hold."""
     for word in words:
         if not is_text(word):
@@ -266,6 +304,59 @@ def _word_at(text: str, place: int) -> str:
     """The name in a longer text, such as of a file that was to be written, that holds a character."""
     start = max(text.rfind(mark, 0, place) for mark in "\n\"'") + 1
     return printable(re.split(r"[\n\"']", text[start:], maxsplit=1)[0].strip())
+
+
+def _of_composition(root: HydraException) -> str:
+    """What Hydra could not read or compose."""
+    if isinstance(root, OverrideParseException):
+        return f"{root.override}: cannot be read; write KEY=VALUE, with a VALUE of special characters in quotes"
+    if missing := re.match(r"You must specify '(\w+)', .*Available options:(.*)", str(root), re.DOTALL):
+        group, options = missing[1], [each for each in missing[2].split() if each not in BASES.get(missing[1], ())]
+        return f"{group}: is not given; write {group}=NAME, one of {', '.join(options)}"
+    if ambiguous := re.match(r"Ambiguous value for argument '(([^=]*)=(.*))'", str(root)):
+        key, values = ambiguous[2], ambiguous[3]
+        return f"{ambiguous[1]}: several values are a sweep, which needs -m; write {key}=[{values}] for a list"
+    return " ".join(str(root).split())
+
+
+def is_of_user(error: BaseException) -> bool:
+    """Whether an error tells a user what to mend: one of evax, or of files; others are defects, and named as such."""
+    if isinstance(error, OSError) or type(error).__module__.startswith("evax."):
+        return True
+    *_, (frame, _) = [(None, 0), *traceback.walk_tb(error.__traceback__)]
+    return isinstance(error, ValueError) and frame is not None and frame.f_globals["__name__"].startswith("evax.")
+
+
+def _of_file(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename is not None else str(error.strerror)
+
+
+def _key_hint(root: Any) -> str:
+    """Why a key is refused, and which was meant."""
+    name, parent = str(root.key), root.parent_node
+    if str(root.full_key) == f"trainer.{name}" and (name in RESERVED or name in ADDABLE):
+        return not_yours(name) if name in RESERVED else f"is not set in conf/trainer; write +trainer.{name}=VALUE"
+    return f"no such key; {nearest_key(name, parent.keys(), names_of(parent._get_root()))}"
+
+
+def not_yours(key: str) -> str:
+    """Why a trainer argument is refused."""
+    return f"is not yours to set; {RESERVED[key]}"
+
+
+def _choice_hint(root: MissingConfigException) -> str:
+    """Which choice of a group was asked for, and which was meant."""
+    missing = str(root.missing_cfg_file)
+    typed = (word.lstrip("+").partition("=") for word in sys.argv[1:])
+    here = ((group, choice) for group, _, choice in typed if f"{group}/{choice}" == missing)
+    group, choice = next(here, (missing.rpartition("/")[0], missing.rpartition("/")[2]))
+    asked = f"{group}={choice}"
+    if group == "data" and "/" in choice:
+        return (
+            f"{asked}: data= names a data set; give the folder of a download by raw_dir={choice} (prepare.py), that of "
+            f"a pack by data.pack={choice}; {nearest_choice(group, '', root.options or ())}"
+        )
+    return f"{asked}: {ELSEWHERE.get(asked) or f'no such choice; {nearest_choice(group, choice, root.options or ())}'}"
 
 
 @contextmanager
@@ -295,6 +386,41 @@ def multirun_job() -> Any:
     return HydraConfig.get() if is_job else None
 
 
+class EmptyFolders(Callback):
+    """Hydra's hook before it makes the folder of a run or multirun: which folders were not there."""
+
+    made: ClassVar[list[Path]] = []  # the deepest first
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """A single run."""
+        self._note(config.hydra.run.dir)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """A multirun, in whose folder each job has one of its own."""
+        self._note(config.hydra.sweep.dir)
+
+    def _note(self, folder: str) -> None:
+        path = Path(folder).absolute()
+        self.made.extend(each for each in (path, *path.parents) if not each.exists())
+
+    @classmethod
+    def remove(cls) -> None:
+        """Remove those that stayed empty, as of a command that was refused; of a multirun, those without a job."""
+        for folder in cls.made[:1]:
+            for job in folder.glob("*/"):
+                _remove_empty(job)
+            if [each.name for each in folder.glob("*")] == [MULTIRUN]:
+                (folder / MULTIRUN).unlink()
+        for folder in cls.made:
+            _remove_empty(folder)
+        cls.made.clear()
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
 def entry_point(main: Callable[[], Any], example: str | None = None) -> None:
     """Run a Hydra main, with errors of composition as clear as those of the run.
 
@@ -306,8 +432,38 @@ def entry_point(main: Callable[[], Any], example: str | None = None) -> None:
         is_chosen = any(word.startswith(example.partition("=")[0] + "=") for word in words)
         sys.argv[1:] = [*words, *([] if is_chosen else [example]), "--help"]
     with clear_errors():
-        check_words(sys.argv[1:])
-        main()
+        check_text(sys.argv[1:])
+        check_words(sys.argv[1:], Path(sys.argv[0]))
+        try:
+            main()
+        finally:
+            EmptyFolders.remove()
+
+
+def check_words(words: Sequence[str], script: Path) -> None:
+    """Refuse words of the command line that Hydra would take for something else, such as --experiment NAME."""
+    if {"--shell-completion", "-sc"} & set(words):
+        return
+    schema = SCHEMAS.get(f"{script.stem}_schema", TRAIN_KEYS)
+    usual = {key for keys in KEYS.values() for key in keys if re.split("[.=]", key)[0] in schema}
+    if told := misread(words, [*_names_in(schema), *(GROUPS if schema is TRAIN_KEYS else ()), *usual]):
+        composed = _names_composed(words, script)
+        raise ConfigError((composed and misread(words, composed)) or told)
+
+
+def _names_composed(words: Sequence[str], script: Path) -> list[str]:
+    """All keys of the command whose words these are, as far as they can be composed."""
+    overrides = [word for word in words if re.match(r"[~+\w][^ ]*=.", word)]
+    folder = str(script.parent.absolute() / "conf")
+    for each in (overrides, [word for word in overrides if word.startswith("data=")]):
+        with suppress(Exception), hydra.initialize_config_dir(folder, version_base="1.3"):
+            return names_of(hydra.compose(script.stem, overrides=each))
+    return []
+
+
+def _names_in(keys: Mapping[str, Any], path: str = "") -> list[str]:
+    inner = (_names_in(node, f"{path}{key}.") for key, node in keys.items() if isinstance(node, Mapping))
+    return [*(f"{path}{key}" for key in keys), *(name for names in inner for name in names)]
 
 
 @contextmanager

@@ -102,6 +102,29 @@ def test_misspelt_choice(here):
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("train.py --experiment sample_pretrain", "--experiment sample_pretrain: write experiment=sample_pretrain"),
+        ("train.py experiment=demo_pretrain --max-epochs 3", "--max-epochs 3: write trainer.max_epochs=3"),
+        ("train.py experiment=sample_finetune --mask_ratio 3", "--mask_ratio 3: no such option"),
+        ("prepare.py --data cxr14 --raw-dir /x", "--data cxr14: write data=cxr14"),
+        ("evaluate.py --run runs/x", "--run runs/x: write run=runs/x"),
+        ("train.py epochs=2", "epochs: no such key; did you mean 'trainer.max_epochs'?"),
+        ("train.py +lr=1e-3", "lr: no such key; did you mean 'optim.lr'?"),
+        ("train.py trainer.log_every_n_steps=5", "trainer.log_every_n_steps: is not yours to set; leave it out"),
+        ("train.py trainer.profiler=simple", "trainer.profiler: is not set in conf/trainer; write +trainer.profiler="),
+        ("train.py backbone=eva_x_s", "backbone=eva_x_s: no such choice; did you mean 'eva_x_small'?"),
+        ("train.py data=/x/y", "data=/x/y: data= names a data set; give the folder of a download by raw_dir=/x/y"),
+        ("train.py model=vit_s", "model=vit_s: no such choice; did you mean 'backbone=eva_x_small'?"),
+        ("train.py seed=0,1", "seed=0,1: several values are a sweep, which needs -m; write seed=[0,1] for a list"),
+        ("evaluate.py lr=3", "lr: no such key; (valid: against, backbone"),
+    ],
+)
+def test_what_is_typed_to_other_tools_is_written_again(here, words, told):
+    assert message(here(*words.split())).startswith(told)
+
+
 @pytest.mark.parametrize("word", ["seed", "name=a=b"])
 def test_word_that_is_no_override(here, word):
     assert message(here("train.py", word)).startswith(f"{word}: cannot be read; write KEY=VALUE")
@@ -168,6 +191,7 @@ def test_prepare_without_data_lists_the_choices(here):
     assert "data=" in text
     assert "cxr14" in text
     assert "phantom" in text
+    assert "masked" not in text
 
 
 def test_prepare_without_raw_dir_names_it(here):

@@ -1,9 +1,11 @@
 """Published weights: what they are, where they lie, and under which licence; the only place with addresses."""
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from evax.checkpoints.errors import WeightsError
+from evax.checkpoints.names import BEST, CHECKPOINTS
 from evax.data.normalisation import (
     CLIP,
     CXR14,
@@ -18,7 +20,7 @@ from evax.data.normalisation import (
 )
 
 HUB = "https://huggingface.co"
-RUN_PARTS = ("best.ckpt", "checkpoints")  # one of them tells a run directory
+RUN_PARTS = (BEST, CHECKPOINTS)  # one of them tells a run directory
 
 
 class Published(NamedTuple):
@@ -360,6 +362,25 @@ def published_file(weights: str | Path, name: str | None) -> Path:
     if not path.exists() or (path.is_dir() and not any((path / part).exists() for part in RUN_PARTS)):
         raise WeightsError(f"weights={path}: there is no {entry.file}; {where_to_get(entry, str(path))}")
     return path
+
+
+def missing_weights(key: str, path: str | Path) -> WeightsError:
+    """Why nothing is read where `path` names neither a file nor a folder; `key` is where the user wrote it."""
+    name, message = str(path), f"{key}={path}: no such file or folder"
+    if re.match(r"https?:/", name):
+        return WeightsError(f"{message}; weights are read from files, so download it and name the file")
+    if any(name == entry.name for entry in PUBLISHED):
+        return WeightsError(f"{message}; `python -m evax.checkpoints fetch {name}` fetches it, then name the file")
+    return WeightsError(message)
+
+
+def weights_file(weights: str | Path | None, origin: str) -> Path:
+    """What `tokenizer.weights` names; WeightsError says which it should be and where it comes from."""
+    if weights is None:
+        raise WeightsError(f"tokenizer.weights is not given; it should be {origin}")
+    if not Path(weights).exists():
+        raise WeightsError(f"{missing_weights('tokenizer.weights', weights)}; it should be {origin}")
+    return Path(weights)
 
 
 def where_to_get(entry: Published, folder: str) -> str:

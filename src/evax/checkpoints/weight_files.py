@@ -15,25 +15,15 @@ from evax.checkpoints.files import CheckpointReadError, find_damage, load_foreig
 from evax.checkpoints.kinds import check_kind, is_safetensors
 from evax.checkpoints.layouts import BESIDE, CONTAINERS, Layout, translate
 from evax.checkpoints.lora import merged
+from evax.checkpoints.names import BEST, CHECKPOINTS, CONFIG
+from evax.checkpoints.published import missing_weights
 from evax.checkpoints.stand_ins import StandIn
-from evax.checkpoints.weight_folders import BEST, CHECKPOINTS, CONFIG, CONFIG_JSON, HUB_FILES, file_in
+from evax.checkpoints.weight_folders import CONFIG_JSON, HUB_FILES, file_in
 from evax.data.atomic import sha256_of
 from evax.data.normalisation import Normalisation
 
-__all__ = [
-    "BEST",
-    "CHECKPOINTS",
-    "CONFIG",
-    "Content",
-    "Weights",
-    "find_file",
-    "quote",
-    "read_content",
-    "read_weights",
-    "recorded_normalisation",
-    "under_timm_names",
-]
-
+__all__ = ["BEST", "CHECKPOINTS", "CONFIG", "Content", "Weights", "find_file", "quote", "read_content"]
+__all__ += ["read_weights", "recorded_normalisation", "under_timm_names"]
 FLAT = "flat"
 NUM_NAMED = 3  # names quoted in a message
 MAX_DEPTH = 3  # of containers in containers
@@ -104,7 +94,7 @@ def find_file(path: str | Path) -> Path:
     if path.is_dir():
         return file_in(path)
     if not path.is_file():
-        raise WeightsError(f"weights={path}: no such file or folder")
+        raise missing_weights("weights", path)
     return path
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.files import STEP_FILES, newest_valid
+from evax.checkpoints.names import BEST, CHECKPOINTS, CONFIG
 
-CHECKPOINTS, BEST, CONFIG = "checkpoints", "best.ckpt", "config.yaml"  # of a run directory
 HUB_FILES = ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
 CONFIG_JSON = "config.json"  # of a hub's folder
 ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")

@@ -1,10 +1,16 @@
 """Settings of a data module that cannot be meant, and samples that a resumed run would not see again."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
 from evax.data.near import check_near_duplicates
+from evax.data.pack import Pack
 from evax.data.sides import sided
+
+STEPS = 10  # of an epoch, at least, where a batch is proposed
 
 
 class ResumeError(RuntimeError):
@@ -59,3 +65,39 @@ def check_resumed(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
                 f"the checkpoint was written with data {key}={saved[key]}, but the run now has {value}; "
                 "restore the pack, or start a new run from these weights with weights=RUN_DIR"
             )
+
+
+def rows_in(pack: Pack, scheme: str, splits: Sequence[str]) -> Int[np.ndarray, "R"]:
+    """Rows of a pack in any of the splits of a scheme, ascending; ValueError naming the scheme where there are none."""
+    rows = np.flatnonzero(pack.is_in(scheme, splits))
+    if not len(rows):
+        raise ValueError(f"data.split={scheme} has no images in {', '.join(splits)} in the pack {pack.folder}")
+    return rows
+
+
+def check_batch(batch_size: int, num_images: int, per_device_batch: int | None = None, instead: str = "") -> None:
+    """Refuse a batch of more than all training images; the message names one that is not, and what else may be done."""
+    if batch_size <= num_images:
+        return
+    fitting = per_device_batch or 1
+    while 2 * fitting <= min(num_images, max(fitting, num_images // STEPS)):
+        fitting *= 2
+    proposal = f"; use batch_size={fitting}{instead}" if fitting <= num_images else ""
+    raise ValueError(f"batch_size={batch_size} is more than {num_images} training images{proposal}")
+
+
+def accumulation(global_batch: int, per_device_batch: int, world_size: int) -> int:
+    """Micro-batches per optimizer step. Raises ValueError where the global batch does not divide.
+
+    A device's share may be smaller than `per_device_batch`, which says what fits on one.
+    """
+    share, rest = divmod(global_batch, world_size)
+    if rest or share == 0:
+        raise ValueError(f"batch_size={global_batch} does not divide over {world_size} devices; choose a multiple")
+    together = min(per_device_batch, share)
+    if share % together:
+        raise ValueError(
+            f"batch_size={global_batch} does not divide into {world_size} devices x per_device_batch="
+            f"{per_device_batch}; choose a multiple of {per_device_batch * world_size}, or change per_device_batch"
+        )
+    return share // together

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from evax.data.augmentation import augmentation
-from evax.data.checks import check_choice, check_resumed, check_sizes
+from evax.data.checks import accumulation, check_choice, check_resumed, check_sizes, rows_in
 from evax.data.dataset import Masking, PackDataset, as_it_is
 from evax.data.film_view import FilmView, view_of
 from evax.data.keyed_random import Stream, keyed_generator
@@ -25,13 +25,11 @@ from evax.data.sampler import (
     EvaluationBatchSampler,
     ResumableBatchSampler,
     WeightedBatchSampler,
-    accumulation,
     num_draws,
 )
+from evax.data.splits import OFFICIAL, TRAIN
 from evax.data.subset import FractionOf, Sampling, film_weights, labels_of_others, of_films, of_patients
 from evax.data.transforms import Crop
-
-OFFICIAL, TRAIN = "official", ("train",)  # the scheme, and its splits that train, where none are named
 
 
 class PackDataModule(LightningDataModule):
@@ -122,12 +120,7 @@ class PackDataModule(LightningDataModule):
 
     def rows(self, *splits: str) -> Int[np.ndarray, "R"]:
         """Rows of the pack in any of the splits, ascending; an empty result is an error naming the scheme."""
-        rows = np.flatnonzero(self.pack.is_in(self.split, splits))
-        if not len(rows):
-            raise ValueError(
-                f"data.split={self.split} has no films in {', '.join(splits)} in the pack {self.pack.folder}"
-            )
-        return rows
+        return rows_in(self.pack, self.split, splits)
 
     def holds(self, split: str) -> bool:
         """Whether any film of the pack is in a split."""

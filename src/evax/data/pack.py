@@ -117,12 +117,12 @@ class Pack:
 
     def split(self, scheme: str) -> np.ndarray:
         """The split (N,) of each row under a scheme: "train", "val", "test", or "" for a film outside it."""
-        self._check_scheme(scheme)
+        self.check_scheme(scheme)
         return self.column(split_column(scheme))
 
     def is_in(self, scheme: str, splits: Collection[str]) -> Bool[np.ndarray, "N"]:
         """Which rows a scheme puts into one of `splits`, without making texts of them."""
-        self._check_scheme(scheme)
+        self.check_scheme(scheme)
         parts = self._column(split_column(scheme)).chunks
         wanted = [np.array([name in splits for name in part.dictionary.to_pylist()], bool) for part in parts]
         return np.concatenate([is_in[part.indices.to_numpy()] for part, is_in in zip(parts, wanted, strict=True)])
@@ -175,10 +175,11 @@ class Pack:
     def _column(self, name: str) -> pa.ChunkedArray:
         return self._table[name]
 
-    def _check_scheme(self, scheme: str) -> None:
+    def check_scheme(self, scheme: str) -> None:
+        """Refuse a scheme that the pack does not have."""
         if scheme not in self.schemes:
             known = ", ".join(self.schemes) or "none"
-            raise ValueError(f"split={scheme} is unknown to the pack at {self.folder}; it has: {known}")
+            raise ValueError(f"data.split={scheme}: the pack at {self.folder} has no such split; it has {known}")
 
     def _map(self, kind: str, row: int) -> UInt8[np.ndarray, "H W"]:
         number, offset = self._place(row)

@@ -115,20 +115,3 @@ class EvaluationBatchSampler(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         for first in range(0, len(self.positions), self.micro_batch):
             yield [(0, position) for position in self.positions[first : first + self.micro_batch]]
-
-
-def accumulation(global_batch: int, per_device_batch: int, world_size: int) -> int:
-    """Micro-batches per optimizer step. Raises ValueError where the global batch does not divide.
-
-    A device's share may be smaller than `per_device_batch`, which says what fits on one.
-    """
-    share, rest = divmod(global_batch, world_size)
-    if rest or share == 0:
-        raise ValueError(f"batch_size={global_batch} does not divide over {world_size} devices; choose a multiple")
-    together = min(per_device_batch, share)
-    if share % together:
-        raise ValueError(
-            f"batch_size={global_batch} does not divide into {world_size} devices x per_device_batch="
-            f"{per_device_batch}; choose a multiple of {per_device_batch * world_size}, or change per_device_batch"
-        )
-    return share // together

@@ -9,6 +9,7 @@ from jaxtyping import Int
 
 from evax.data.film import Film
 
+OFFICIAL, TRAIN = "official", ("train",)  # the scheme, and its splits that train, where none are named
 IN_TWO_SPLITS = "film_in_two_splits"  # the reason of a refusal that must stop the preparation
 
 

@@ -49,7 +49,7 @@ class UnionPack(Pack):
         self._settings = (tuple(sources), tuple(test_sets), val_share, near_duplicates)
         _check_settings(sources, test_sets, val_share)
         check_near_duplicates(near_duplicates)
-        packs = _open_packs(self.folder, [*sources, *(name.partition("/")[0] for name in test_sets)])
+        packs = open_packs(self.folder, [*sources, *(name.partition("/")[0] for name in test_sets)])
         self.members = [packs[source] for source in sources]
         self.tests = [_test_cohort(packs, name) for name in test_sets]
         _check_sizes(self.members)
@@ -193,7 +193,7 @@ def _check_settings(sources: Sequence[str], test_sets: Sequence[str], val_share:
         raise ValueError(f"data.test_sets: {odd[0]} is not PACK/SCHEME/SPLIT, such as cxr14/official/test")
 
 
-def _open_packs(folder: Path, names: Sequence[str]) -> dict[str, Pack]:
+def open_packs(folder: Path, names: Sequence[str]) -> dict[str, Pack]:
     """The packs by name; PackError tells of all that are missing, with the commands that make them."""
     packs: dict[str, Pack] = {}
     errors = []

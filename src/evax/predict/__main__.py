@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evax.checkpoints.errors import WeightsError
+from evax.checkpoints.published import missing_weights
 from evax.config import ConfigError
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(2, f"error: --threshold {options.threshold:g}: give a number between 0 and 1\n")
     if not options.images.exists():
         parser.exit(2, f"error: --images {options.images}: no such folder or file\n")
+    if not Path(options.weights).exists():
+        parser.exit(2, f"error: {missing_weights('--weights', options.weights)}\n")
     log.info("%s", NOTICE)
     try:
         run(options)

@@ -23,10 +23,11 @@ from evax.callbacks.hosted import HostedLogger
 from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.files import step_of
 from evax.config import ConfigError, innermost, instantiate
-from evax.data.checks import check_mirror
+from evax.data.checks import check_batch, check_mirror
 from evax.data.leakage import check_passed
 from evax.data.manifest import PackError
 from evax.data.module import PackDataModule
+from evax.runs.early import smaller_experiment
 from evax.runs.launch import launched
 from evax.runs.settings import is_segmenter, is_supervised
 from evax.tasks.base import Task
@@ -51,7 +52,7 @@ def check_films(cfg: DictConfig, data: PackDataModule, *, has_begun: bool = Fals
     if cfg.protocol == "clean":
         check_passed(data.gate, data.split)
     if data.steps_per_epoch < 1:
-        raise ConfigError(f"batch_size={cfg.batch_size} is more than {data.films_per_epoch} training films; lower it")
+        check_batch(cfg.batch_size, data.films_per_epoch, cfg.per_device_batch, instead=smaller_experiment(cfg))
     devices, nodes = cfg.trainer.get("devices"), cfg.trainer.get("num_nodes", 1)
     if isinstance(devices, int) and devices > 0:
         data.accumulation(devices * nodes)

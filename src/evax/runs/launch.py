@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from evax.checkpoints.weight_files import CONFIG
+from evax.checkpoints.names import CONFIG
 from evax.config import ConfigError, multirun_job
 
 log = logging.getLogger(__name__)

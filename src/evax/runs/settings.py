@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from evax.checkpoints.names import CONFIG
 from evax.checkpoints.published import published_file
-from evax.checkpoints.weight_files import CONFIG, find_file
-from evax.config import TRAIN_KEYS, ConfigError, check_config, locate
+from evax.config import RESERVED, TRAIN_KEYS, ConfigError, check_config, locate, not_yours
 from evax.data.atomic import sha256_of
-from evax.data.module import OFFICIAL, TRAIN
+from evax.data.splits import OFFICIAL, TRAIN
 from evax.runs.launch import placed
-from evax.tokenizers.precision import has_fast_bf16
 
 # What may change when a run goes on: where it runs, for how long, and what follows. Pack and teacher are known by
 # their digests.
@@ -42,30 +40,6 @@ PRECISIONS = {  # that are supported, by the names that Lightning has for them
     **dict.fromkeys(("64-true", "64"), "64-true"),
     "auto": "auto",
 }
-# Trainer arguments that follow from other keys, would break what a resume relies on, or end a run before its last
-# step; and what to use instead.
-RESERVED = {
-    "accumulate_grad_batches": "per_device_batch",
-    "log_every_n_steps": "nothing, every step is recorded",
-    "max_steps": "trainer.max_epochs",
-    "max_time": "`timeout -s TERM 8h python train.py …`, which writes a checkpoint, and resume=RUN to go on",
-    "min_steps": "trainer.max_epochs",
-    "min_epochs": "trainer.max_epochs",
-    "overfit_batches": "data.fraction",
-    "fast_dev_run": "debug=one_step",
-    "barebones": "debug=one_step, or plan=true for the speed",
-    "limit_test_batches": "nothing, test images are scored whole",
-    "limit_predict_batches": "nothing, test images are scored whole",
-    "val_check_interval": "trainer.check_val_every_n_epoch",
-    "use_distributed_sampler": "nothing, samplers know ranks",
-    "num_sanity_val_steps": "debug=one_step",
-    "enable_progress_bar": "~callbacks.progress",
-    "enable_checkpointing": "callbacks.checkpointing",
-    "default_root_dir": "hydra.run.dir",
-    "callbacks": "callbacks",
-    "logger": "logger",
-    "plugins": "nothing",
-}
 
 
 # Callbacks of Lightning that decide after how many steps a run ends, in place of trainer.max_epochs and batch_size.
@@ -80,12 +54,27 @@ def decided(cfg: DictConfig) -> DictConfig:
 
 def check_run(cfg: DictConfig) -> None:
     """Refuse a configuration that no run could have; looks at no file."""
+    check_settings(cfg)
     check_config(cfg, TRAIN_KEYS)
+    check_monitor(cfg)
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Refuse settings that contradict each other, as far as that can be seen without torch."""
+    check_student(cfg)
     check_protocol(cfg)
     check_trainer(cfg.trainer)
     check_callbacks(cfg)
-    check_monitor(cfg)
     check_one_start(cfg)
+
+
+def check_student(cfg: DictConfig) -> None:
+    """Refuse to pre-train a backbone that cannot hide patches."""
+    if str(cfg.backbone.get("_target_")).endswith(".create_foreign") and not is_supervised(cfg):
+        raise ConfigError(
+            f"backbone.name={cfg.backbone.name}: pre-training needs a mask token, which eva_x_tiny, eva_x_small and "
+            "eva_x_base have; others are for fine-tuning (experiment=finetune_cxr14_vit_s, for one)"
+        )
 
 
 def check_one_start(cfg: DictConfig) -> None:
@@ -144,9 +133,9 @@ def is_supervised(cfg: DictConfig) -> bool:
 
 def check_trainer(trainer: DictConfig) -> None:
     """Refuse trainer settings that would be overwritten, or that a resume could not keep."""
-    for key, instead in RESERVED.items():
+    for key in RESERVED:
         if key in trainer:
-            raise ConfigError(f"trainer.{key} is not yours to set; use {instead}")
+            raise ConfigError(f"trainer.{key}: {not_yours(key)}")
     for key in ("max_epochs", "check_val_every_n_epoch"):
         value = trainer.get(key, 1)
         if not isinstance(value, int) or value < 1:
@@ -295,6 +284,8 @@ def pinned(cfg: DictConfig) -> DictConfig:
     weights = cfg.tokenizer.get("weights") if cfg.tokenizer is not None else None
     if not weights or not Path(weights).exists():
         return cfg
+    from evax.checkpoints.weight_files import find_file
+
     file = find_file(weights)
     sha256, known = sha256_of(file), cfg.get("teacher_sha256")
     if known not in (None, sha256):
@@ -314,6 +305,8 @@ def identified(cfg: DictConfig) -> DictConfig:
     weights = cfg.get("weights")
     if not isinstance(weights, str) or not Path(weights).exists():
         return cfg
+    from evax.checkpoints.weight_files import find_file
+
     file = find_file(published_file(weights, cfg.backbone.get("published")))
     cfg = cfg.copy()
     with open_dict(cfg):
@@ -323,14 +316,25 @@ def identified(cfg: DictConfig) -> DictConfig:
 
 def best_precision(accelerator: str) -> str:
     """bf16 autocast where the device is faster so (`has_fast_bf16`), else float32."""
+    import torch
+
+    from evax.tokenizers.precision import has_fast_bf16
+
     device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     return "bf16-mixed" if has_fast_bf16(device) else "32-true"
 
 
+def check_run_dir(key: str, run_dir: Path) -> None:
+    """Refuse what is no run directory."""
+    if not (run_dir / CONFIG).exists():
+        above = next((each for each in run_dir.parents if (each / CONFIG).exists()), None)
+        hint = f", {key}={above}" if above is not None and run_dir.exists() else ""
+        raise ConfigError(f"{key}={run_dir}: there is no {CONFIG}; name a run directory{hint}")
+
+
 def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> DictConfig:
     """The configuration saved in `run_dir`, with the allowed overrides of the command line put over it."""
-    if not (run_dir / CONFIG).exists():
-        raise ConfigError(f"resume={run_dir}: there is no {CONFIG}; name a run directory")
+    check_run_dir("resume", run_dir)
     saved = OmegaConf.load(run_dir / CONFIG)
     assert isinstance(saved, DictConfig)
     if saved.get("then") is not None:

@@ -16,6 +16,7 @@ from evax.config import ConfigError, instantiate
 from evax.data.atomic import sha256_of
 from evax.data.normalisation import Channels, Normalisation
 from evax.runs.build import without_weights
+from evax.runs.settings import check_run_dir
 from evax.runs.weights import backbone_name, check_covered, create
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,7 @@ class Subject(NamedTuple):
 
 def read_run(run_dir: Path) -> DictConfig:
     """The configuration of a run; ConfigError where there is none."""
-    if not (run_dir / CONFIG).exists():
-        raise ConfigError(f"run={run_dir}: there is no {CONFIG}; name a run directory")
+    check_run_dir("run", run_dir)
     return cast("DictConfig", OmegaConf.load(run_dir / CONFIG))
 
 

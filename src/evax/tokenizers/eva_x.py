@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from evax.backbones.eva_x import SIZES, create_backbone
-from evax.tokenizers.learned import LearnedTokenizer, weights_file
+from evax.checkpoints.published import weights_file
+from evax.tokenizers.learned import LearnedTokenizer
 from evax.tokenizers.precision import Precision
 
 

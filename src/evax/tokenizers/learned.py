@@ -2,14 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from evax.checkpoints.weights import WeightsError
 from evax.data.pixels import normalise
 from evax.tokenizers.base import Tokenizer
 from evax.tokenizers.precision import Precision, uses_bf16
@@ -68,15 +66,6 @@ def cast_parameters(network: nn.Module, dtype: torch.dtype) -> None:
     """Convert what was learned, in place; buffers such as rotary tables stay precise."""
     for parameter in network.parameters():
         parameter.data = parameter.data.to(dtype)
-
-
-def weights_file(weights: str | Path | None, origin: str) -> Path:
-    """The file or run directory that `weights` names; WeightsError says which it should be and where it comes from."""
-    if weights is None:
-        raise WeightsError(f"tokenizer.weights is not given; it should be {origin}")
-    if not Path(weights).exists():
-        raise WeightsError(f"tokenizer.weights={weights}: no such file or folder; it should be {origin}")
-    return Path(weights)
 
 
 def check_choice(key: str, value: str, choices: Sequence[str]) -> None:

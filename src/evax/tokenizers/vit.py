@@ -9,11 +9,12 @@ import timm
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from evax.checkpoints.published import weights_file
 from evax.checkpoints.resize import num_prefix_slots, resize_position_table
 from evax.checkpoints.weights import LoadReport, WeightsError, load_weights
 from evax.data.normalisation import MERGED520K, Normalisation
 from evax.hints import nearest
-from evax.tokenizers.learned import LearnedTokenizer, check_choice, weights_file
+from evax.tokenizers.learned import LearnedTokenizer, check_choice
 from evax.tokenizers.precision import Precision
 from evax.tokenizers.resampling import resize_films, resize_tokens
 

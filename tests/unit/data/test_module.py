@@ -92,7 +92,7 @@ def test_without_masking_the_patch_grid_is_the_tasks_to_check(pack_folder):
 
 
 def test_a_split_without_films_is_named(whole):
-    with pytest.raises(ValueError, match=r"data\.split=official has no films in holdout"):
+    with pytest.raises(ValueError, match=r"data\.split=official has no images in holdout"):
         whole.rows("holdout")
 
 

@@ -10,7 +10,6 @@ from evax.data.sampler import (
     EvaluationBatchSampler,
     ResumableBatchSampler,
     WeightedBatchSampler,
-    accumulation,
     num_draws,
 )
 
@@ -125,16 +124,6 @@ def test_evaluation_on_one_rank_is_in_order():
 def test_evaluation_refuses_a_rank_without_films():
     with pytest.raises(ValueError, match="2 films cannot be evaluated on 3 ranks"):
         EvaluationBatchSampler(2, micro_batch=1, world_size=3)
-
-
-@pytest.mark.parametrize(("per_device", "world_size", "expected"), [(8, 1, 1), (2, 1, 4), (2, 2, 2), (1, 8, 1)])
-def test_accumulation_fills_the_global_batch(per_device, world_size, expected):
-    assert accumulation(8, per_device, world_size) == expected
-
-
-def test_a_batch_that_does_not_divide_names_the_multiple():
-    with pytest.raises(ValueError, match=r"batch_size=10 does not divide into 2 devices.*choose a multiple of 6"):
-        accumulation(10, 3, 2)
 
 
 GROUPS = [np.arange(0, 20), np.arange(20, 30), np.arange(30, 45)]

@@ -3,9 +3,12 @@
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from evax.runs.early import check_evaluation
+
 
 def command(cfg: DictConfig) -> float:
     """Write what came out to Hydra's directory or the run's; returns the first score, or the difference of two."""
+    check_evaluation(cfg)
     from evax.commands.evaluate.any_classifier import score_classifier
     from evax.commands.evaluate.any_segmenter import score_masks
     from evax.commands.evaluate.compare import compare

@@ -9,7 +9,11 @@ from typing import Any, cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from evax.commands.train.job import SUBMITTED, is_finished, recorded
 from evax.config import RUN_CONFIG_VARIABLE, RUN_DIR_VARIABLE, ConfigError, multirun_job
+from evax.runs.early import check_training
+from evax.runs.launch import check_launch, difference, is_first_rank
+from evax.runs.settings import PLACES, decided
 
 log = logging.getLogger(__name__)
 
@@ -24,22 +28,21 @@ def command(cfg: DictConfig) -> float | None:
         raise ConfigError("plan=true is of one run; leave out -m")
     job = HydraConfig.get()
     if cfg.plan:
+        check_training(cfg)
         from evax.commands.train.plan import plan
 
-        plan(cfg, job.runtime.output_dir)
+        plan(cfg)
         return None
-
-    from evax.commands.train.follow import follow
-    from evax.commands.train.job import SUBMITTED, is_finished, recorded
-    from evax.commands.train.start import train
-    from evax.runs.launch import check_launch, difference, is_first_rank
-    from evax.runs.settings import PLACES, decided
 
     check_launch(cfg, job.overrides.hydra)
     if cfg.resume is None and is_finished() and not difference(decided(cfg), Path(job.runtime.output_dir), PLACES):
         log.info("job %s is finished: nothing to do", job.job.num)
         return None
     with recorded(cfg) as outcome:
+        check_training(cfg)
+        from evax.commands.train.follow import follow
+        from evax.commands.train.start import train
+
         metrics = train(cfg, job.runtime.output_dir, job.overrides.task)
         if metrics is None:
             outcome["state"] = SUBMITTED

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -30,20 +31,43 @@ log = logging.getLogger(__name__)
 @contextmanager
 def claimed(cfg: DictConfig, run_dir: Path, *, is_new: bool = True) -> Iterator[None]:
     """Hold the directory of a run for the block, with its configuration in it; a new run claims it first."""
-    with held(run_dir) if is_first_rank() else nullcontext():
+    if not is_first_rank():
         if is_new:
             claim(cfg, run_dir)
-        if is_first_rank():
-            save_config(cfg, run_dir / CONFIG)
-        else:
-            logging.getLogger("evax").setLevel(logging.WARNING)
+        logging.getLogger("evax").setLevel(logging.WARNING)
         yield
+        return
+    was_there, was_empty = run_dir.exists(), not any(run_dir.glob("*"))
+    with held(run_dir):
+        if is_new:
+            claim(cfg, run_dir)
+        with forgotten(run_dir, whole=not was_there) if is_new and was_empty else nullcontext():
+            save_config(cfg, run_dir / CONFIG)
+            yield
+
+
+@contextmanager
+def forgotten(run_dir: Path, *, whole: bool) -> Iterator[None]:
+    """Empty the run directory, or remove the `whole`, where the block fails before anything was trained."""
+    try:
+        yield
+    except Exception:
+        if not has_begun(run_dir):
+            for path in run_dir.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if whole:
+                run_dir.rmdir()
+        raise
+
+
+def has_begun(run_dir: Path) -> bool:
+    """Whether a run directory holds anything that a run has computed."""
+    return (run_dir / METRICS).exists() or any((run_dir / CHECKPOINTS).glob("*.ckpt"))
 
 
 def claim(cfg: DictConfig, run_dir: Path) -> None:
     """Make the run directory; one that holds this very run is gone on with, and one that holds another is refused."""
-    has_begun = (run_dir / METRICS).exists() or any((run_dir / CHECKPOINTS).glob("*.ckpt"))
-    if has_begun and (found := difference(cfg, run_dir, PLACES)):
+    if has_begun(run_dir) and (found := difference(cfg, run_dir, PLACES)):
         raise ConfigError(
             f"{run_dir} holds another run already ({found}); go on with that one by resume={run_dir}, "
             "or choose another name"

@@ -98,12 +98,11 @@ class Stopwatch(Callback):
         return Pace(len(counted), waiting + working, waiting, peak_bytes)
 
 
-def plan(cfg: DictConfig, run_dir: str | Path) -> Cost:
+def plan(cfg: DictConfig) -> Cost:
     """Measure the run that `cfg` describes on one device, and tell what all of it takes on its devices.
 
     Devices share a step's films evenly, so one of them shows the step of all but the exchange of gradients.
     """
-    leave_unclaimed(Path(run_dir), Path(cfg.paths.runs))
     if cfg.resume is not None:
         raise ConfigError("plan=true is of a new run; leave out resume=")
     check_run(cfg)
@@ -140,15 +139,6 @@ def pace_that_fits(cfg: DictConfig, micro_batch: int, share: int) -> tuple[int, 
                 raise
             log.info("%d films at once do not fit on the device; trying %d", micro_batch, micro_batch // 2)
             micro_batch //= 2
-
-
-def leave_unclaimed(run_dir: Path, runs: Path) -> None:
-    """Remove the folder that Hydra made for a run, and those above it up to `runs`, where they are empty."""
-    with suppress(OSError):
-        for folder in (run_dir, *run_dir.parents):
-            folder.rmdir()
-            if folder.absolute() == runs.absolute():
-                break
 
 
 def bare_trainer(cfg: DictConfig, **settings: Any) -> Trainer:

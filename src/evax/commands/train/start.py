@@ -1,7 +1,6 @@
 """`train.py`: from a configuration to a run directory, trained here or handed to the cluster that it names."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -27,8 +26,6 @@ def train(cfg: DictConfig, run_dir: str | Path, overrides: Sequence[str] = ()) -
         run_dir = Path(run_dir)
         cfg = with_finetuning(decided(cfg))
     else:
-        with suppress(OSError):
-            Path(run_dir).rmdir()  # the folder that Hydra made for a new run, where it is empty
         run_dir = Path(cfg.resume)
         cfg = with_finetuning(pinned(resumed_config(cfg, run_dir, overrides)))
     check_submission(cfg)

@@ -10,7 +10,6 @@ from evax.commands.train.plan import (
     Stopwatch,
     cost,
     fitting_batch,
-    leave_unclaimed,
     num_devices,
     pace_that_fits,
     plan,
@@ -41,16 +40,9 @@ def test_a_run_of_one_step_is_counted():
     assert watch.pace(peak_bytes=0).steps == 1
 
 
-def test_only_empty_folders_of_the_run_go(tmp_path):
-    (tmp_path / "runs" / "name" / "now").mkdir(parents=True)
-    (tmp_path / "runs" / "other").mkdir()
-    leave_unclaimed(tmp_path / "runs" / "name" / "now", tmp_path / "runs")
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["other"]
-
-
 def test_a_plan_of_a_resumed_run_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"^plan=true is of a new run; leave out resume="):
-        plan(composed("plan=true", f"resume={tmp_path}"), tmp_path / "run")
+        plan(composed("plan=true", f"resume={tmp_path}"))
 
 
 def test_a_plan_is_told_and_leaves_nothing_behind(run_pack, tmp_path):
@@ -66,7 +58,7 @@ def test_a_fine_tuning_is_planned(probe_pack, tmp_path, caplog):
     caplog.set_level("INFO")
     small = ("image_size=32", "batch_size=16", "trainer.accelerator=cpu", f"data.pack={probe_pack}")
     cfg = composed("experiment=demo_finetune", *small, f"paths.runs={tmp_path}")
-    assert plan(cfg, tmp_path / "run").steps == 10 * (instantiate(cfg.data).films_per_epoch // 16)
+    assert plan(cfg).steps == 10 * (instantiate(cfg.data).films_per_epoch // 16)
     assert "plan of demo_finetune: 16 films a step" in caplog.text
 
 
@@ -90,6 +82,6 @@ def test_a_plan_of_several_runs_is_refused(run_pack, tmp_path):
     assert "plan=true is of one run; leave out -m" in finish(start(command(*words)), expected=1)
 
 
-def test_a_plan_of_what_no_run_could_be_is_refused(tmp_path):
+def test_a_plan_of_what_no_run_could_be_is_refused():
     with pytest.raises(ConfigError, match=r"protocol=official: pre-training has one protocol, clean"):
-        plan(composed("plan=true", "protocol=official"), tmp_path / "run")
+        plan(composed("plan=true", "protocol=official"))

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from training_runs import command, finish, start
 
 from evax.checkpoints.weight_files import CONFIG
-from evax.commands.train.fit import claim
+from evax.commands.train.fit import claim, claimed
 from evax.commands.train.start import train
 from evax.config import ConfigError
 from evax.runs.build import without_weights
@@ -160,9 +160,10 @@ def test_the_tokenizers_precision_and_file_are_settled(monkeypatch):
         assert tokenizer.weights.startswith("/")
 
 
-def test_a_second_process_is_refused_before_it_writes(saved, tmp_path):
+def test_a_second_process_is_refused_before_it_writes(saved, run_pack):
     before = (saved / CONFIG).read_bytes()
     words = ["experiment=demo_pretrain", "masking.ratio=0.2", f"hydra.run.dir={saved}", "trainer.accelerator=cpu"]
+    words += [f"data.pack={run_pack}", "batch_size=4"]
     with held(saved):
         output = finish(start(command(*words)), expected=1)
     assert "another process is training this run" in output
@@ -185,3 +186,42 @@ def test_the_weights_of_a_run_are_known_by_their_digest(tmp_path):
     cfg = identified(settled(composed(f"weights={tmp_path}/weights.safetensors")))
     assert cfg.weights_sha256 == hashlib.sha256(b"0").hexdigest()
     assert identified(settled(composed("weights=nowhere.pt"))).weights_sha256 is None
+
+
+def failing(run_dir, made, **how):
+    with claimed(settled(composed(*WORDS)), run_dir, **how):
+        for name in made:
+            (run_dir / name).parent.mkdir(exist_ok=True)
+            (run_dir / name).touch()
+        raise ValueError("refused")
+
+
+def fail_in(run_dir, *made, **how):
+    """A run that is claimed, leaves the files `made`, and fails."""
+    with pytest.raises(ValueError, match="refused"):
+        failing(run_dir, made, **how)
+
+
+@pytest.mark.parametrize("made", [(), ("wandb/offline.wandb", "events")])
+def test_a_run_that_fails_before_it_trains_leaves_nothing(made, tmp_path):
+    fail_in(tmp_path / "runs" / "new", *made)
+    assert not (tmp_path / "runs" / "new").exists()
+    (tmp_path / "there").mkdir()
+    fail_in(tmp_path / "there", *made)
+    assert not list((tmp_path / "there").iterdir())
+
+
+@pytest.mark.parametrize("made", ["metrics.csv", "checkpoints/step-000001.ckpt"])
+def test_what_was_trained_stays_when_a_run_fails(made, tmp_path):
+    fail_in(tmp_path / "run", made)
+    assert {"config.yaml", made.partition("/")[0]} <= {path.name for path in (tmp_path / "run").iterdir()}
+
+
+def test_a_folder_that_held_something_stays_when_a_run_fails(saved, tmp_path):
+    fail_in(saved)
+    fail_in(saved, is_new=False)
+    assert (saved / CONFIG).exists()
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "job.json").touch()
+    fail_in(tmp_path / "job")
+    assert (tmp_path / "job" / "job.json").exists()

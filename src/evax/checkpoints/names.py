@@ -1,0 +1,3 @@
+"""Names of files in a run directory."""
+
+CHECKPOINTS, BEST, CONFIG = "checkpoints", "best.ckpt", "config.yaml"
