@@ -66,7 +66,7 @@ def grey_from_dicom(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
             return _luma(film, cells)
         except BadFilmError:
             raise
-        except Exception as error:
+        except Exception as error:  # pydicom raises whatever a broken element leads to
             is_short = isinstance(error, EOFError) or "less than expected" in str(error) or "truncated" in str(error)
             text = f"the file ends too early: {AGAIN}" if is_short else DAMAGED
             raise BadFilmError("truncated" if is_short else "undecodable", text) from None
@@ -113,8 +113,7 @@ def _decoder(film: FileDataset) -> Decoder:
         decoder = get_decoder(syntax)
     except NotImplementedError:
         raise BadFilmError("codec", f"{syntax.name}: convert it to a compression that DICOM has for images") from None
-    has_items = film["PixelData"].is_undefined_length or film.PixelData.startswith(ITEM)
-    if has_items if not syntax.is_encapsulated else not has_items:
+    if _is_in_items(film) != syntax.is_encapsulated:
         raise BadFilmError("undecodable", f"its pixels are not {syntax.name}, as TransferSyntaxUID says: {AGAIN}")
     if not decoder.is_available or not _is_able(decoder, film):
         extra = f"{CODECS}, or " if syntax in BY_EXTRA else ""
@@ -122,11 +121,18 @@ def _decoder(film: FileDataset) -> Decoder:
     return decoder
 
 
+def _is_in_items(film: Dataset) -> bool:
+    """Whether pixels are compressed: a table of offsets and at least one fragment, each an item."""
+    pixels = film.PixelData
+    second = 8 + int.from_bytes(pixels[4:8], "little")
+    return film["PixelData"].is_undefined_length or pixels[:4] == pixels[second : second + 4] == ITEM
+
+
 def _is_able(decoder: Decoder, film: Dataset) -> bool:
     """Whether some library decodes as many bits: in JPEG Extended only libjpeg, in JPEG 2000 in colour not Pillow."""
     if film.BitsStored <= 8:
         return True
-    if decoder.UID in (JPEGExtended12Bit,):
+    if str(decoder.UID) == JPEGExtended12Bit:
         return "pylibjpeg" in decoder.available_plugins
     is_colour = film.SamplesPerPixel == 3 and decoder.UID in JPEG2000TransferSyntaxes
     return not is_colour or decoder.available_plugins != ("pillow",)

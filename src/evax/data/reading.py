@@ -49,8 +49,8 @@ def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H 
 
     Files are turned upright by their EXIF orientation, colour becomes luma, transparency is dropped, 16 bits are
     windowed by the bit depth that holds the image; DICOM files are read by `grey_from_dicom`.
-    Raises BadFilmError with a reason: missing, unreadable, not_an_image, truncated, undecodable, codec, mode, frames,
-    too_large, too_small, aspect, flat.
+    Raises BadFilmError with a reason: missing, unreadable, not_an_image, no_image, truncated, undecodable, codec, mode,
+    frames, too_large, too_small, aspect, flat.
     """
     try:
         data = path.read_bytes()

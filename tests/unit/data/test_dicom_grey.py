@@ -358,3 +358,10 @@ def test_one_bit_a_pixel_is_black_and_white():
     values = RNG.integers(0, 2, (8, 8))
     film = image(Stored(values, 1, allocated=1), PixelData=np.packbits(values, bitorder="little").tobytes())
     assert_close(written(film, Form()), values * 255)
+
+
+def test_pixels_may_begin_as_compressed_ones_do():
+    values = RNG.integers(0, 2**16, (8, 8))
+    values[0, :2] = 0xFFFE, 0xE000
+    stored = Stored(values, 16)
+    assert_close(written(image(stored), Form(), stored.words()), values / 65535 * 255)
