@@ -16,6 +16,7 @@ NEAR = 16  # how far JPEG moves values of a usual quality
 WHITE = 255
 MOST_LOOSE = 1  # greys that only lie along edges, which a thin structure may do, too
 FEW = 6  # values that a message names
+SMALLEST = 1e-5  # of the shares that a message tells
 SQUARE = np.ones((3, 3), np.uint8)
 
 
@@ -95,5 +96,7 @@ def shortened(values: Sequence[int]) -> str:
 
 
 def percent(share: float) -> str:
-    """A share with a decimal, and more of them where it is small."""
+    """A share with a decimal, or its first digit where it is small."""
+    if share < SMALLEST:
+        return f"under {100 * SMALLEST:g} %"
     return f"{100 * share:.1f} %" if share >= 0.001 else f"{100 * share:.1g} %"

@@ -87,12 +87,17 @@ class MaskPolicy:
         return {} if self.bits else {value: count for value, count in pixels.items() if value not in claimed}
 
     def check_shown(self, pack: Pack) -> None:
-        """Refuse to learn a mask that has one value on all pixels."""
+        """Refuse to learn a mask that has one value on all pixels, of all images or, but for 0, of one."""
         pixels = pack.mask_pixels(self.name)
         if len(pixels) == 1:
             raise ValueError(
                 f"data.masks.mask={self.name}: {of_one_value(pixels)} of {pack.folder}, so there is no shape to learn; "
                 "prepare the pack again from masks that show one, or choose another mask"
+            )
+        if full := num_full(pack, self.name):
+            raise ValueError(
+                f"data.masks.mask={self.name}: {full} of {len(pack)} images of {pack.folder} have one value on all "
+                "pixels, so their shape is lost; run `prepare.py` on it again, which reads or refuses them"
             )
 
     def check_claimed(self, pack: Pack) -> None:
@@ -123,6 +128,14 @@ class MaskPolicy:
             shows = (stored & sum(1 << bit for bit in values)) > 0 if self.bits else np.isin(stored, values)
             table[shows] = number
         return table
+
+
+def num_full(pack: Pack, name: str) -> int:
+    """How many masks have one value on all pixels, and not 0; packs have none since their pixels are counted."""
+    if name in pack.manifest.mask_counts:
+        return 0
+    masks = (pack.mask(name, row) for row in range(len(pack)))
+    return sum(bool(mask.min() == mask.max() > 0) for mask in masks)
 
 
 def of_one_value(pixels: Mapping[int, int]) -> str:

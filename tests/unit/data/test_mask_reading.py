@@ -77,6 +77,7 @@ RIGHT = {
     "nothing on a layer": (pillow(layers(WHITE, SHAPE * 0)), SHAPE * 0),
     "black is transparent": (png(SHAPE[..., None] * 255, 8, GREY, (b"tRNS", b"\0\0")), SHAPE * 255),
     "black is transparent in 2 bits": (png(LABELS[..., None], 2, GREY, (b"tRNS", b"\0\0")), LABELS * 85),
+    "white is transparent in 2 bits": (png(3 - SHAPE[..., None] * 2, 2, GREY, (b"tRNS", b"\0\3")), SHAPE * 85),
     "black is transparent in colour": (png(np.dstack([LABELS] * 3), 8, RGB, (b"tRNS", bytes(6))), LABELS),
     "black is transparent in 16 bits": (
         deep_png(np.dstack([LABELS] * 3), chunks=[(b"tRNS", bytes(6))]),
@@ -158,7 +159,7 @@ def test_an_orientation_that_turns_nothing_is_read(orientation, tmp_path):
 
 def test_a_soft_layer_is_its_transparency(tmp_path):
     soft = (np.indices((40, 40))[1] * 6).astype(np.uint8)
-    for paint in (WHITE, BLACK, [0], RED):
+    for paint in (WHITE, BLACK, [0], (2, 2, 2), RED):
         (tmp_path / "a.png").write_bytes(pillow(layers(paint, soft)))
         assert np.array_equal(read_mask(tmp_path / "a.png"), soft)
 

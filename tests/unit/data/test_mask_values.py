@@ -119,7 +119,7 @@ def test_greys_that_are_more_than_a_border_are_not_one_thing(mask):
 
 
 def test_shares_have_as_many_decimals_as_they_need():
-    assert [percent(share) for share in (1.0, 0.26, 0.0429, 0.001, 0.0004, 0.00001)] == [
-        *("100.0 %", "26.0 %", "4.3 %", "0.1 %", "0.04 %", "0.001 %")
+    assert [percent(share) for share in (1.0, 0.26, 0.0429, 0.001, 0.0004, 0.00001, 0.000001)] == [
+        *("100.0 %", "26.0 %", "4.3 %", "0.1 %", "0.04 %", "0.001 %", "under 0.001 %")
     ]
     assert values_of(ONE + OTHER) == {0, 1}

@@ -148,6 +148,16 @@ def test_a_mask_of_one_value_is_nothing_to_learn(value, pack_folder, tmp_path):
     LUNG.check_shown(Pack(pack_folder))
 
 
+def test_a_mask_that_an_earlier_pack_has_lost_is_counted(pack_folder, tmp_path):
+    def cover(masks):
+        masks[:2] = 1
+        return masks
+
+    pack = repacked(pack_folder, tmp_path, cover)
+    with pytest.raises(ValueError, match=rf"mask=lungs: 2 of {len(pack)} images of .*; run `prepare\.py` on it again"):
+        LUNG.check_shown(pack)
+
+
 def test_a_class_that_no_film_shows_may_be_scored(pack_folder):
     data = segmented(pack_folder, masks=MaskPolicy("lungs", {"lung": [1, 2], "heart": [3]}), fit_on=[])
     assert data.classes == ("lung", "heart")

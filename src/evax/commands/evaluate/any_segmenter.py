@@ -15,6 +15,7 @@ from evax.commands.evaluate.any_classifier import scored as scored_file
 from evax.commands.evaluate.best_classifier import scored as scored_run
 from evax.commands.evaluate.best_segmenter import Setting, score_films
 from evax.config import EVALUATE_KEYS, ConfigError, check_config, instantiate
+from evax.data.masks import shares
 from evax.data.module import PackDataModule
 from evax.data.pack import Pack
 from evax.data.sides import sided
@@ -55,6 +56,7 @@ def score_masks(cfg: DictConfig, output_dir: str | Path, overrides: Sequence[str
         data = films_with_masks(cfg, segmenter, about.protocol, overrides)
         may_fit, notes = check_val(check_patients(Path(cfg.weights), data), data)
         about = replace(about, notes=[*about.notes, *notes, *notes_on_view(segmenter.view, data)])
+    about = replace(about, notes=[*about.notes, *notes_on_values(data)])
     folder = Path(cfg.run) / "evaluation" / name_of(inference) if cfg.run is not None else Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     known = segmenter.thresholds if segmenter.has_thresholds else None
@@ -114,9 +116,15 @@ def films_with_masks(
             f"data.masks: its classes are {theirs}, and weights={cfg.weights} segments {', '.join(segmenter.classes)}; "
             "say by data.masks.mask and data.masks.classes which values mean those"
         )
-    if data.masks is not None:
-        data.masks.check_claimed(data.pack)
     return data
+
+
+def notes_on_values(data: PackDataModule) -> list[str]:
+    """Which values of the masks are scored as background though nothing says that they are."""
+    assert data.masks is not None
+    pixels = data.pack.mask_pixels(data.masks.name)
+    left = data.masks.unclaimed(pixels)
+    return [f"mask {data.masks.name}: no class has {shares(left, pixels)}; scored as background"] if left else []
 
 
 def name_of(inference: Inference) -> str:

@@ -1,6 +1,7 @@
 """A segmentation run leaves masks, numbers by film, a card, figures and a result; so do other inference and packs."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -85,6 +86,9 @@ def test_films_that_lack_a_class_are_scored_on_the_others(sided_run, pack_folder
     assert result.numbers["left"]["positive"] == 0
     assert result.scores["dice_positives"]["left"].value is None
     assert result.scores["dice_pooled"]["right"].value is not None
+    assert any(
+        re.fullmatch(r"mask lungs: no class has 2 \(.* %\); scored as background", note) for note in result.notes
+    )
 
 
 def test_what_a_run_leaves(segmented_run):
