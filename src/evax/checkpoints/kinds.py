@@ -1,5 +1,6 @@
 """What kind of file a weight file is, by its content; its name tells nothing."""
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -23,9 +24,8 @@ _ENDINGS = {  # of kinds whose content tells less
     ".tflite": "it is TensorFlow Lite; save a PyTorch state dict",
     ".json": "it describes weights and holds none; give the file of the weights, or its folder",
 }
-_SHARDS = (
-    "it lists the shards of a file; join them into one .safetensors, as save_pretrained(max_shard_size='20GB') does"
-)
+_SHARD = re.compile(r"-\d{5}-of-(?!00001)\d{5}\.\w+$")  # as the hub numbers them
+_JOIN = "join all into one .safetensors, as save_pretrained(FOLDER, max_shard_size='20GB') does"
 
 
 def check_kind(file: Path) -> None:
@@ -50,7 +50,9 @@ def _told_otherwise(file: Path, head: bytes) -> str | None:
     if told or head[257:262] == b"ustar":
         return told or _PACKED
     if file.name.endswith(".index.json"):
-        return _SHARDS
+        return f"it lists shards; {_JOIN}"
+    if _SHARD.search(file.name):
+        return f"it is one shard of several; {_JOIN}"
     return _ENDINGS.get(file.suffix.lower())
 
 

@@ -182,8 +182,9 @@ def translate(tensors: Mapping[str, Tensor]) -> Translation:
     called, and all outside it is left out. Raises ValueError where there are several such networks.
     """
     plain = {WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
-    named = [name for name in plain if not BESIDE.match(name)]
-    layout, prefix = _located(named or plain)
+    layout, prefix = _located([name for name in plain if not BESIDE.match(name)])
+    if layout is AS_NAMED:
+        layout, prefix = _located(plain)
     kept, dropped = _translated(plain, layout, prefix)
     inner = detect(kept)
     if inner.rename and inner is not layout:  # such as EVA-X's own names in somebody's task

@@ -83,7 +83,7 @@ def assert_equal(own, state):
 PREFIXES = (
     *("model.", "net.", "network.", "vit.", "encoder.", "backbone.", "student.", "teacher.", "module.", "_orig_mod."),
     *("module.model.", "model.module.", "model.backbone.", "module.backbone.", "lit._orig_mod.vit.", "0.", "a.b.c.d."),
-    *("my_own-name.", "image_encoder.trunk.", "ema.", "model_ema.module."),
+    *("my_own-name.", "biometric.", "loss.", "image_encoder.trunk.", "ema.", "model_ema.module."),
 )
 
 
@@ -356,6 +356,7 @@ REFUSED = {
     "quantised.gguf": (b"GGUF\x03", "GGUF"),
     "config.json": (b"{}", "holds none; give the file of the weights"),
     "model.safetensors.index.json": (b"{}", "shards"),
+    "model-00001-of-00002.safetensors": (save({"w": torch.ones(1)}), "one shard of several; join all"),
     "graph.pb": (b"\x08\x01", "TensorFlow"),
     "pickle.pkl": (pickle.dumps({"w": [1]}), r"pickled in a way .* torch\.save\(STATE, FILE\)"),
     "old_pickle.pkl": (pickle.dumps({"w": [1]}, protocol=2), "not a file of tensors"),

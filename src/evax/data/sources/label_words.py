@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from evax.data.labels import ABSENT, NOT_MENTIONED, PRESENT, UNCERTAIN
@@ -67,6 +68,7 @@ def _counted(counts: Counter[str]) -> str:
     return f"{', '.join(shown)}{more}"
 
 
+@lru_cache(maxsize=1024)  # columns repeat few words
 def _plain(word: str, *, lower: bool = True) -> str:
     """A word as it is looked up: 1.0, 1,0 and 01 are 1."""
     word = word.strip()

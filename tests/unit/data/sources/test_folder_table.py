@@ -378,13 +378,3 @@ def test_where_no_row_is_left_the_reasons_are_said(fault, root):
 def test_ages_with_a_decimal_comma(root):
     films, _ = read(root, "file;pid;Edema;Mass;age\none;p1;1;0;58,5\n", age="age")
     np.testing.assert_equal(films["a/one.png"].age, 58.5)
-
-
-def test_lists_of_names_are_read_in_utf_16_too(tmp_path):
-    from evax.data.sources.masked import read_members
-
-    for split, encoding in (("train", "utf-16"), ("test", "utf-8-sig")):
-        (tmp_path / f"{split}.txt").write_bytes(f"{split}1\r\n{split}2\r\n".encode(encoding))
-    refusals = []
-    members = read_members({split: tmp_path / f"{split}.txt" for split in ("train", "test")}, refusals)
-    assert members == {"train1": "train", "train2": "train", "test1": "test", "test2": "test"}
