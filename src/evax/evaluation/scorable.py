@@ -55,8 +55,8 @@ class Support(NamedTuple):
 
 
 def counted(number: int, word: str) -> str:
-    """A number with its noun, which takes an s."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
+    """A number with its noun, which takes an s; "no" for 0."""
+    return f"{number or 'no'} {word}{'' if number == 1 else 's'}"
 
 
 def support_of(
@@ -106,11 +106,11 @@ def too_few(
     """Each finding with fewer than `least` positives in one of some splits, and where."""
     found = {}
     for c, finding in enumerate(findings):
-        numbers = [int((each[:, c] == 1).sum()) for each in targets]
-        short = [f"{number} positive {split} images" for number, split in zip(numbers, splits, strict=True)
-                 if number < least]  # fmt: skip
+        numbers = {split: int((each[:, c] == 1).sum()) for split, each in zip(splits, targets, strict=True)}
+        short = {split: number for split, number in numbers.items() if number < least}
+        words = [counted(number, f"positive {split} image") for split, number in short.items()]
         if short:
-            found[finding] = f"{' and '.join(short)}, fewer than {least}"
+            found[finding] = " and ".join(words) + f", fewer than {least}" * any(short.values())
     return found
 
 

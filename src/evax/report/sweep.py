@@ -35,16 +35,16 @@ class SweepError(ValueError):
 
 
 class Score(NamedTuple):
-    """A value with its 95 % interval where there is one, and over how many findings it is where not over all."""
+    """A value with its 95 % interval where there is one, and what belongs beside it: over how many findings it is."""
 
     value: float
     low: float | None = None
     high: float | None = None
-    over: str = ""
+    remark: str = ""
 
     def __str__(self) -> str:
         interval = "" if self.low is None or self.high is None else f" [{self.low:.3f}, {self.high:.3f}]"
-        return f"{self.value:.3f}{interval}{f' ({self.over})' if self.over else ''}"
+        return f"{self.value:.3f}{interval}{f' ({self.remark})' if self.remark else ''}"
 
 
 class Job(NamedTuple):
@@ -197,8 +197,12 @@ def _scores(folder: Path) -> tuple[dict[str, Score], dict[str, str]]:
         first, words = next(iter(intervals)), covered(result)
         if ";" in words:
             missing[first] = words
-        over = words.partition(";")[0] if ";" in words else ""
-        scores |= {name: Score(i.value, i.low, i.high, over) for name, i in intervals.items() if i.value is not None}
+        over = [words.partition(";")[0]] if ";" in words else []
+        scores |= {
+            name: Score(i.value, i.low, i.high, "; ".join([*over, *["no interval"] * (i.low is None)]))
+            for name, i in intervals.items()
+            if i.value is not None
+        }
     if (folder / METRICS).exists():
         with (folder / METRICS).open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))

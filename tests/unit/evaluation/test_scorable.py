@@ -75,12 +75,14 @@ def test_supports_count_images_and_patients_of_known_labels():
 
 
 def test_findings_below_the_least_number_are_named_with_theirs():
-    train, test = np.ones((30, 3)), np.ones((30, 3))
-    train[4:, 1], test[0:, 2] = 0, 0
-    found = too_few(["A", "B", "C"], [train, test], ("train", "test"), 10)
+    train, test = np.ones((30, 4)), np.ones((30, 4))
+    train[1:, 1], test[:, 2:], train[:, 3] = 0, 0, 0
+    train[:5, 3] = 1
+    found = too_few(["A", "B", "C", "D"], [train, test], ("train", "test"), 10)
     assert found == {
-        "B": "4 positive train images, fewer than 10",
-        "C": "0 positive test images, fewer than 10",
+        "B": "1 positive train image, fewer than 10",
+        "C": "no positive test images",
+        "D": "5 positive train images and no positive test images, fewer than 10",
     }
 
 
