@@ -9,7 +9,7 @@ from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for news
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "create_backbone": "evax.backbones",

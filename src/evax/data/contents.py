@@ -1,7 +1,7 @@
 """What a file turns out to be that is never what was asked for, told by how it begins, and what to do about it."""
 
 HEAD = 512  # bytes that tell
-_WEB_PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
+_WEB_PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")  # of which one stands behind comments, too
 _LFS = b"version https://git-lfs"
 
 
@@ -11,6 +11,7 @@ def mistaken(head: bytes) -> str | None:
         return "it is empty (0 bytes); fetch it again"
     if head.startswith(_LFS):
         return "it is a Git LFS pointer, not the file itself; run git lfs pull in its repository, or download the file"
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_WEB_PAGES):
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"<") and any(tag in text for tag in _WEB_PAGES):
         return "it is a web page, as of a failed download; fetch the file itself"
     return None

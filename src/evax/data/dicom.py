@@ -34,6 +34,7 @@ CELLS = (1, 8, 16, 32)  # BitsAllocated that are read
 ITEM = b"\xfe\xff\x00\xe0"  # how compressed pixels begin
 BY_EXTRA = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, JPEG2000, JPEG2000Lossless)  # what the extra decodes
 CODECS = "pip install -e '.[codec]' in the clone of evax"
+LIBJPEG = "pip install pylibjpeg pylibjpeg-libjpeg (under the GPL)"  # of 12 bits; gdcm has 8 of JPEG Extended
 ONE = ", one wanted: export the one to read"
 DAMAGED = f"its header or its pixels are damaged: {AGAIN}"
 
@@ -116,8 +117,9 @@ def _decoder(film: FileDataset) -> Decoder:
     if _is_in_items(film) != syntax.is_encapsulated:
         raise BadFilmError("undecodable", f"its pixels are not {syntax.name}, as TransferSyntaxUID says: {AGAIN}")
     if not decoder.is_available or not _is_able(decoder, film):
-        extra = f"{CODECS}, or " if syntax in BY_EXTRA else ""
-        raise BadFilmError("codec", f"{syntax.name}: {extra}convert it to Explicit VR Little Endian")
+        needed = LIBJPEG if syntax == JPEGExtended12Bit and film.BitsStored > 8 else CODECS
+        install = f"{needed}, or " if syntax in BY_EXTRA else ""
+        raise BadFilmError("codec", f"{syntax.name}: {install}convert it to Explicit VR Little Endian")
     return decoder
 
 

@@ -1,11 +1,12 @@
 """What a file is that is none of the images we read: said in its refusal, with the fix."""
 
+from evax.data.contents import HEAD as BEGINNING
+from evax.data.contents import mistaken
 from evax.data.dicom_file import HEAD, is_dicom
 from evax.data.film import AGAIN
 
 TO_PNG = "convert it to PNG"
 SIGNATURES = (  # how a file begins, what it is, and the fix
-    (b"version https://git-lfs", "a pointer of Git LFS", "run git lfs pull"),
     (b"/annex/objects/", "a pointer of git-annex", "run git annex get"),
     (b"II*\0", "a TIFF file", TO_PNG),
     (b"MM\0*", "a TIFF file", TO_PNG),
@@ -37,17 +38,16 @@ LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
 
 def content_of(data: bytes) -> str:
     """What a file is that is neither PNG, JPEG nor DICOM, and the fix."""
+    if told := mistaken(data[:BEGINNING]):
+        return told
     if not data.strip(b"\0"):
-        return f"{'nothing but zeros' if data else 'an empty file'}: {AGAIN}"
+        return f"nothing but zeros: {AGAIN}"
     for start, kind, fix in SIGNATURES:
         if data.startswith(start):
             return f"{kind}: {fix}"
     for start, at, brand, kind in BRANDS:
         if data.startswith(start) and data[at : at + len(brand)] == brand:
             return f"{kind}: {TO_PNG}"
-    text = data[:1024].lower()
-    if b"<html" in text or b"<!doctype html" in text:
-        return "an HTML page, such as of a login or an error: fetch it again"
     if any(is_dicom(data[at : at + HEAD]) for at in range(1, 9)):
         return "a DICOM file with odd bytes before it: export it again"
     return "neither PNG, JPEG nor DICOM"

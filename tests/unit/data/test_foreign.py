@@ -33,11 +33,14 @@ def refusal(data, tmp_path):
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (b"", "an empty file: fetch"),
+        (b"", "it is empty (0 bytes); fetch it again"),
         (bytes(4000), "nothing but zeros: fetch"),
-        (b"<!DOCTYPE html><html><body>sign in", "an HTML page, such as of a login or an error: fetch it again"),
-        (b"\xef\xbb\xbf\n<!-- x -->\n<HTML>", "an HTML page"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS: run git lfs pull"),
+        (b"<!DOCTYPE html><html><body>sign in", "it is a web page, as of a failed download; fetch the file itself"),
+        (b"\xef\xbb\xbf\n<!-- x -->\n<HTML>", "it is a web page"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "it is a Git LFS pointer, not the file itself; run git lfs pull",
+        ),
         (saved("TIFF"), "a TIFF file: convert it to PNG"),
         (saved("BMP"), "a BMP file: convert"),
         (saved("GIF"), "a GIF file: convert"),

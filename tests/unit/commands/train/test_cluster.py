@@ -90,7 +90,7 @@ def test_a_machine_without_sbatch_is_told_so(monkeypatch, tmp_path):
 
 def test_a_machine_without_submitit_is_told_so(monkeypatch, tmp_path):
     monkeypatch.setattr("evax.commands.train.cluster.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'evax\[slurm\]'"):
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[slurm\]'"):
         train(composed("trainer=slurm"), tmp_path / "run")
 
 
