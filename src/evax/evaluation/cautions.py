@@ -45,12 +45,14 @@ def threshold_remarks(fitted: Mapping[str, Support]) -> dict[str, str]:
 
 
 def temperature_remarks(fitted: Mapping[str, Support], *, shared: bool) -> tuple[str, ...]:
-    """Of the temperature that all findings share: which few validation images chose it."""
+    """Of the temperature that all findings share: which few validation images chose it, or why there is none."""
     if not fitted or not shared:
         return ()
     positives, negatives = (sum(each[side] for each in fitted.values()) for side in (0, 1))
-    few = Support(positives, negatives, 0, 0).fitted("temperature")
-    return (few,) if few else ()
+    together = Support(positives, negatives, 0, 0)
+    if why := together.reason("validation"):
+        return (f"no temperature: {why}",)
+    return (few,) if (few := together.fitted("temperature")) else ()
 
 
 def worse_calibration(metrics: Mapping[str, Metric], exclusive: ExclusiveScores | None) -> tuple[str, ...]:

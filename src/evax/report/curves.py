@@ -16,7 +16,10 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 INK, MUTED, GRID = "#22272e", "#6b7480", "#e4e7eb"
 BLUE, GREY, ORANGE = "#1f5fa8", "#98a1ac", "#c8611a"
-NUM_FINDINGS, OVER_FINDINGS = "val/num_findings", ("val/auroc_macro", "val/linear_auroc", "val/knn_auroc")
+OVER = {  # columns that tell over how many of what a mean is, and the means
+    "val/num_findings": ("findings", ("val/auroc_macro", "val/linear_auroc", "val/knn_auroc")),
+    "val/num_classes": ("classes", ("val/dice",)),
+}
 NUM_PIECES = 40  # a dense curve is averaged over this many stretches of the run
 
 
@@ -91,7 +94,7 @@ def read_metrics(path: Path) -> dict[str, Curve]:
     if not rows or "trainer/samples_seen" not in rows[0]:
         raise CurvesError(f"{path}: needs a column trainer/samples_seen and at least one row")
     drawn = [line.column for panel in PANELS for line in panel.lines if line.column in rows[0]]
-    drawn += [NUM_FINDINGS] if NUM_FINDINGS in rows[0] else []
+    drawn += [column for column in OVER if column in rows[0]]
     curves = {}
     for column in drawn:
         try:
@@ -162,8 +165,9 @@ def draw_panel(axes: Axes, panel: Panel, curves: dict[str, Curve], end: float) -
         low, high = settled_range([curve for _, curve in shown])
         low, high = low - 0.12 * (high - low), high + 0.12 * (high - low)
         tell_beyond(axes, [curve for _, curve in shown], low, high)
-    elif NUM_FINDINGS in curves and any(line.column in OVER_FINDINGS for line, _ in shown):
-        note += f", over {curves[NUM_FINDINGS].values[-1]:.0f} findings"
+    for column, (what, means) in OVER.items():
+        if column in curves and any(line.column in means for line, _ in shown):
+            note += f", over {curves[column].values[-1]:.0f} {what}"
     style_axes(axes, panel, end, note)
     if panel.is_noisy:
         axes.set_ylim(low, high)

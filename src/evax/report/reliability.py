@@ -19,6 +19,8 @@ def draw_reliability(card: Mapping[str, Any], path: Path) -> None:
     """Share of positives over mean probability, bins of equal mass over all film-class pairs; errors per class."""
     metrics = card["metrics"]
     after = metrics.get("ece_calibrated")
+    if after is not None and after["macro"]["value"] is None:  # nothing chose a temperature; the cautions say so
+        after = None
     subtitle = f"macro ECE {number(metrics['ece']['macro']['value'])}"
     if after:
         subtitle += f", after temperature scaling on validation images {number(after['macro']['value'])}"

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 
 from evax.report.canvas import Row, dots, quiet, slide, stamped
 from evax.report.curves import BLUE, GREY, INK, MUTED, ORANGE
+from evax.report.operating import BELOW
 from evax.report.segmentation_record import HEADLINE, LABELS, NEEDED, NO_POSITIVES
 from evax.report.wording import CLASSES, coverage, label, number
 
@@ -147,14 +148,14 @@ def draw_histogram(axes: Axes, values: Float[np.ndarray, "N"], name: str) -> Non
 def draw_thresholds(axes: Axes, card: Mapping[str, Any], name: str) -> None:
     """Pooled Dice of test and validation films at every threshold."""
     curves, used = card["dice_by_threshold"], card["thresholds"][name]
-    few = card["threshold_remarks"].get(name, "")
+    few = card["threshold_remarks"].get(name, "").removeprefix("threshold ")
     quiet(axes, "", f"threshold {used:g}{f' ({few})' if few else ''}", xlabel="threshold", ylabel="pooled Dice")
     for split, color in (("val", GREY), ("test", BLUE)):
         if split in curves:
             heights = [np.nan if value is None else value for value in curves[split][name]]
             axes.plot(curves["thresholds"], heights, color=color, linewidth=2, label=split)
     axes.axvline(used, color=ORANGE, linewidth=1.2)
-    axes.legend(frameon=False, fontsize=10, labelcolor=MUTED)
+    axes.legend(ncols=2, fontsize=10, labelcolor=MUTED, **BELOW | {"bbox_to_anchor": (0.5, -0.2)})
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.02, 1.02)
 

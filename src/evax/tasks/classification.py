@@ -43,7 +43,7 @@ class Classifier(Task):
     `fc_norm` "fresh" starts the last LayerNorm at (1, 0), as the published fine-tuning does; "weights" keeps what was
     loaded, the `norm` of pre-training. `dropout` is of the features that the linear head reads.
     `patch_embed_gradient` scales the gradient of a ViT's patch embedding; 0 leaves it as it was loaded.
-    Validation reports the loss and the macro AUROC over findings that can be scored.
+    Validation reports the loss and the macro AUROC over the `val/num_findings` that can be scored.
     """
 
     monitors = ("val/loss", "val/auroc_macro")

@@ -44,7 +44,7 @@ class Segmenter(Task):
     several, "dice" or "jaccard". `dropout` is of whole maps before the last convolution, `channels` the width of
     UPerNet, whose incoming maps are normalised with `norm_features`.
     Validation reports the loss of a film, and Dice and Jaccard of pixels pooled over all films at probability 0.5, the
-    mean over the classes that can be scored.
+    mean over the `val/num_classes` that can be scored.
     """
 
     monitors = ("val/loss", "val/dice", "val/jaccard")
@@ -129,7 +129,8 @@ class Segmenter(Task):
         self._seen = []
         pooled: Int64[np.ndarray, "K 4"] = counts.sum(0)
         scores = {"val/dice": mean_of_scored(dice(pooled)), "val/jaccard": mean_of_scored(jaccard(pooled))}
-        self.record({"val/loss": float(losses.mean())} | scores)
+        num_classes = np.count_nonzero(~np.isnan(dice(pooled)))
+        self.record({"val/loss": float(losses.mean()), "val/num_classes": num_classes} | scores)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the classes, the head's plan and what films look like beside the weights."""

@@ -68,6 +68,11 @@ def test_a_temperature_of_few_positives_is_said():
     assert "temperature fitted on 6 positives" in found.cautions
 
 
+def test_a_temperature_that_nothing_chose_is_said():
+    found = card(part(0, [40, 60, 30]), part(1000, [0, 0, 0]))
+    assert "no temperature: no positive validation images" in found.cautions
+
+
 @pytest.mark.parametrize(
     ("test_scale", "is_worse"), [(1.0, True), (12.0, False)], ids=["honest logits were flattened", "they needed it"]
 )

@@ -81,6 +81,9 @@ def test_an_auroc_says_over_how_many_findings_it_is(run_dir, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **kwargs: seen.append(figure))
     write_curves(run_dir)
     assert any("over 6 findings" in text.get_text() for text in seen[0].axes[0].texts)
+    (run_dir / "metrics.csv").write_text(text.replace("auroc_macro", "dice").replace("findings", "classes"))
+    write_curves(run_dir)
+    assert any("over 6 classes" in text.get_text() for text in seen[1].axes[0].texts)
 
 
 def test_labels_are_moved_apart_only_where_they_overlap():
