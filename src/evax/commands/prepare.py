@@ -5,8 +5,6 @@ import os
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from evax.config import PREPARE_KEYS, ConfigError, check_config, instantiate
 from evax.data import prepare as packs
@@ -33,19 +31,15 @@ def prepare(cfg: DictConfig) -> None:
         return
     raw_dir = {"raw_dir": Path(cfg.raw_dir)} if cfg.raw_dir is not None else {}
     folder = Path(cfg.data.pack)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        report = packs.prepare(
-            instantiate(cfg.source, **raw_dir),
-            folder,
-            size=cfg.size,
-            fit=cfg.fit,
-            workers=cfg.workers or os.cpu_count() or 1,
-            shard_size=cfg.shard_size,
-            max_quarantine=cfg.max_quarantine,
-            progress=progress,
-        )
+    report = packs.prepare(
+        instantiate(cfg.source, **raw_dir),
+        folder,
+        size=cfg.size,
+        fit=cfg.fit,
+        workers=cfg.workers or os.cpu_count() or 1,
+        shard_size=cfg.shard_size,
+        max_quarantine=cfg.max_quarantine,
+    )
     log.info("%s", report)
     if not report.usable:
         raise ConfigError(

@@ -17,6 +17,7 @@ from evax.config import ConfigError, instantiate
 from evax.data.module import PackDataModule
 from evax.evaluation.predictions import ids_digest
 from evax.evaluation.report_card import CardOptions, Predicted
+from evax.progress import tracked
 from evax.runs.build import build_task
 from evax.runs.choice import notes_on_start
 from evax.runs.record import RESULT
@@ -97,7 +98,8 @@ def best_task(cfg: DictConfig, data: PackDataModule, run_dir: Path) -> Task:
 def predicted(cfg: DictConfig, data: PackDataModule, task: Classifier, rows: Int[np.ndarray, "R"]) -> Predicted:
     """Logits of some rows, in the precision of the run's training, beside who the films are and what they show."""
     with autocast_as(cfg.trainer.precision, task.device):
-        logits = logits_of(task, data.local_loader(data.dataset(rows)))
+        batches = data.local_loader(data.dataset(rows))
+        logits = logits_of(task, tracked(batches, "scoring batches", len(batches)))
     return Predicted(labelled(data, rows), logits)
 
 
