@@ -38,21 +38,27 @@ class Step:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.__exit__(kind, error, trace)
-        if kind is None and self._wait > QUIET and not self._has_bar:
-            log.info("%s: done in %s", self.name, duration(self._clock() - self._start))
+        taken = self._clock() - self._start
+        if kind is None and taken >= QUIET and not self._has_bar:
+            log.info("%s: done in %s", self.name, duration(taken))
 
     def advance(self, parts: int = 1) -> None:
         """Count parts that are done, and show it where it is time."""
         self.done += parts
         now = self._clock()
-        if now < self._next or not log.isEnabledFor(logging.INFO):
+        if now < self._next or self.done >= self.total or not log.isEnabledFor(logging.INFO):
             return
         if self._has_bar:
             self._show_bar()
             return
         self._next, self._wait = now + self._wait, min(2 * self._wait, LONGEST)
-        left = (now - self._start) / max(self.done, 1) * (self.total - self.done)
-        log.info("%s: %d of %d, about %s left", self.name, self.done, self.total, duration(left))
+        left = (now - self._start) * (self.total - self.done) / max(self.done, 1)
+        known = f", about {duration(left)} left" if self.done else ""
+        log.info("%s: %d of %d%s", self.name, self.done, self.total, known)
+
+    def alive(self) -> None:
+        """Show it where it is time while a long part goes on."""
+        self.advance(0)
 
     def _show_bar(self) -> None:
         from rich.console import Console

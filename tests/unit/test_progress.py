@@ -43,9 +43,16 @@ def test_long_step_tells_how_far_it_is_and_the_time_left(clock, caplog):
     assert caplog.messages == [
         "reading images: 1 of 4, about 18 s left",
         "reading images: 2 of 4, about 12 s left",
-        "reading images: 4 of 4, about 0 s left",
         "reading images: done in 24 s",
     ]
+
+
+def test_long_part_shows_that_it_goes_on(clock, caplog):
+    caplog.set_level(logging.INFO)
+    with Step("folds", 3, clock=clock) as step:
+        clock.now += 6
+        step.alive()
+    assert caplog.messages == ["folds: 0 of 3", "folds: done in 6 s"]
 
 
 def test_lines_of_a_very_long_step_are_few(clock, caplog):
@@ -71,7 +78,11 @@ def test_terminal_gets_a_bar_that_goes(clock, caplog, capsys, monkeypatch):
     assert not caplog.messages
     assert "folds" in capsys.readouterr().err
     run(clock, Step("folds", 3, clock=clock, bar=False), 60, 3)
-    assert len(caplog.messages) == 4
+    assert caplog.messages == [
+        "folds: 1 of 3, about 2 min left",
+        "folds: 2 of 3, about 60 s left",
+        "folds: done in 3 min",
+    ]
 
 
 def test_failure_passes_and_is_no_end(clock, caplog):
@@ -88,6 +99,7 @@ def test_tracked_items_are_the_items(caplog, monkeypatch):
     monkeypatch.setattr(progress, "QUIET", 0.0)
     assert list(tracked(iter("abc"), "letters", 3)) == ["a", "b", "c"]
     assert caplog.messages[0].startswith("letters: 1 of 3, about")
+    assert caplog.messages[-1] == "letters: done in 0 s"
 
 
 @pytest.mark.parametrize(

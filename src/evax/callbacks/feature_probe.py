@@ -17,6 +17,7 @@ from evax.evaluation.features import extract_features, pooled
 from evax.evaluation.knn import knn_scores
 from evax.evaluation.probe import LinearProbe
 from evax.evaluation.rank import rankme
+from evax.progress import Step, tracked
 from evax.tasks.mim import MaskedImageModeling
 
 RANK_FILMS, TOKENS_PER_FILM = 256, 8
@@ -84,7 +85,8 @@ class FeatureProbe(Callback):
             (val[0], targets[val[1]], is_known[val[1]]),
         )
         neighbors = min(self.num_neighbors, len(train[0]))
-        linear = LinearProbe(self.strength).fit(*bank).scores(queries[0])
+        with Step("feature probe: linear probe", 1, bar=False) as step:
+            linear = LinearProbe(self.strength).fit(*bank, data.pack.findings, step.alive).scores(queries[0])
         nearest = knn_scores(bank[0], bank[1], queries[0], bank[2], num_neighbors=neighbors)
         ranks = self._ranks(data, task, some(data.rows("val"), RANK_FILMS, data.seed))
         scored, voted = (macro(auroc_per_class(scores, *queries[1:])) for scores in (linear, nearest))
@@ -96,7 +98,15 @@ class FeatureProbe(Callback):
     ) -> tuple[Float32[np.ndarray, "N D"], Int[np.ndarray, "N"]]:
         dataset = data.dataset(rows, mask=False)
         batches = data.local_loader(dataset)
-        features = extract_features(pooled(task.backbone), batches, task.device, task.dtype)
+        features = extract_features(
+            pooled(task.backbone),
+            batches,
+            task.device,
+            task.dtype,
+            num_images=len(rows),
+            title="feature probe: features",
+            bar=False,
+        )
         return features.values, features.rows
 
     @torch.inference_mode()
@@ -105,7 +115,8 @@ class FeatureProbe(Callback):
         """RankMe over the same few patches of every film, for the student's tokens and the targets."""
         chosen = np.linspace(0, data.grid[0] * data.grid[1] - 1, TOKENS_PER_FILM).round().astype(int)
         sampled: dict[str, list[Float[np.ndarray, "K D"]]] = {"feature_rank": [], "target_rank": []}
-        for batch in data.local_loader(data.dataset(rows, mask=False)):
+        batches = data.local_loader(data.dataset(rows, mask=False))
+        for batch in tracked(batches, "feature probe: patch tokens", len(batches), bar=False):
             images = task.unit_images(batch["image"].to(task.device))
             tokens = {
                 "feature_rank": task.backbone.forward_tokens(task.student_input(images)),

@@ -5,8 +5,6 @@ import os
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from evax.config import PREPARE_KEYS, ConfigError, check_config, check_node, instantiate
 from evax.data import prepare as packs
@@ -55,19 +53,15 @@ def prepare(cfg: DictConfig) -> None:
         return
     policy = instantiate(cfg.data.masks) if cfg.data.get("masks") and cfg.data.masks.classes else None
     folder = Path(cfg.data.pack)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        report = packs.prepare(
-            source,
-            folder,
-            size=cfg.size,
-            fit=cfg.fit,
-            workers=cfg.workers or os.cpu_count() or 1,
-            shard_size=cfg.shard_size,
-            max_quarantine=cfg.max_quarantine,
-            progress=progress,
-        )
+    report = packs.prepare(
+        source,
+        folder,
+        size=cfg.size,
+        fit=cfg.fit,
+        workers=cfg.workers or os.cpu_count() or 1,
+        shard_size=cfg.shard_size,
+        max_quarantine=cfg.max_quarantine,
+    )
     log.info("%s", report)
     if not report.films:
         raise ConfigError(f"no image could be read; see {folder / QUARANTINE} for the reason of each file")

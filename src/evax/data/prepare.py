@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
-from rich.progress import Progress, TaskID
-
 from evax.data.assembly import (
     PrepareReport,
     Settings,
@@ -24,6 +22,7 @@ from evax.data.framing import Fit
 from evax.data.manifest import FORMAT, MANIFEST
 from evax.data.shards import Shard, read_finished, write_shard
 from evax.data.sources.base import Source
+from evax.progress import Step
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,6 @@ def prepare(
     workers: int,
     shard_size: int = 8192,
     max_quarantine: float = 0.01,
-    progress: Progress | None = None,
 ) -> PrepareReport:
     """Write the pack of `source` into `folder`, as squares of `size` pixels.
 
@@ -55,7 +53,7 @@ def prepare(
     stop_at_doubly_listed(folder, settings, refusals)
     stop_at_crossing(folder, settings, films, [film.patient_id for film in films], "patient", refusals)
     (folder / MANIFEST).unlink(missing_ok=True)
-    shards, decoded = _write_shards(folder, settings, films, workers, progress)
+    shards, decoded = _write_shards(folder, settings, films, workers)
     refusals += [refusal for shard in shards for refusal in shard.refusals]
     return assemble(folder, settings, films, shards, refusals, items=items, decoded=decoded)
 
@@ -86,9 +84,7 @@ def _admit(source: Source) -> tuple[list[Film], list[Refusal]]:
     return films, refused
 
 
-def _write_shards(
-    folder: Path, settings: Settings, films: Sequence[Film], workers: int, progress: Progress | None
-) -> tuple[list[Shard], int]:
+def _write_shards(folder: Path, settings: Settings, films: Sequence[Film], workers: int) -> tuple[list[Shard], int]:
     """All shards, and how many films had to be decoded for them."""
     starts = range(0, len(films), settings.shard_size)
     ranges = [films[start : start + settings.shard_size] for start in starts]
@@ -102,11 +98,9 @@ def _write_shards(
     _check_space(folder, to_do * settings.size**2)
     decoder = Decoder(settings.source, settings.size, settings.fit)
     shards = []
-    progress = progress or Progress(disable=True)
-    task = progress.add_task("films", total=len(films), completed=len(films) - to_do)
-    with DecodingPool(decoder, workers) as pool:
+    with Step("decoding images", to_do) as step, DecodingPool(decoder, workers) as pool:
         for number, (part, key, start) in enumerate(zip(ranges, keys, starts, strict=True)):
-            decoded = _counted(pool.decode(part), progress, task)
+            decoded = _counted(pool.decode(part), step)
             shard = finished[number] or write_shard(folder, number, key, start, decoded, settings.size)
             shards.append(shard)
     return shards, to_do
@@ -139,7 +133,7 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _counted(films: Iterable[Decoded | Refusal], progress: Progress, task: TaskID) -> Iterator[Decoded | Refusal]:
+def _counted(films: Iterable[Decoded | Refusal], step: Step) -> Iterator[Decoded | Refusal]:
     for film in films:
-        progress.advance(task)
+        step.advance()
         yield film

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Integer, Real, Shaped, UInt16
 
 from evax.data.keyed_random import Stream, keyed_generator
 from evax.evaluation.auroc import auroc_per_class, macro, rank_classes, resampled_auroc
+from evax.progress import tracked
 
 MIN_DEFINED = 0.5  # of the draws, for an interval: fewer tell of the samples that could be scored, not of all
 CHUNK = 64  # draws handed to a statistic at once: 25,596 films need 13 MB of running sums per class
@@ -43,10 +44,14 @@ def patient_bootstrap(
     seed: int = 0,
 ) -> Float[np.ndarray, "{num_draws} *rest"]:
     """The statistic of every resample; it receives the multiplicity of each film for many draws at once."""
-    starts = range(0, num_draws, CHUNK)
-    chunks = [range(start, min(start + CHUNK, num_draws)) for start in starts]
+    chunks = tracked(chunks_of(num_draws), "bootstrap over patients, in parts", -(-num_draws // CHUNK))
     draws = np.concatenate([statistic(resample_counts(patient_ids, draws, seed)) for draws in chunks])
     return draws if len(np.unique(patient_ids)) > 1 else np.full_like(draws, np.nan)  # one patient does not vary
+
+
+def chunks_of(num_draws: int) -> list[range]:
+    """The draws that a statistic gets at once."""
+    return [range(start, min(start + CHUNK, num_draws)) for start in range(0, num_draws, CHUNK)]
 
 
 def auroc_draws(

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from scipy.sparse import csr_array
 
-from evax.evaluation.bootstrap import CHUNK, resample_counts
+from evax.evaluation.bootstrap import chunks_of, resample_counts
+from evax.progress import tracked
 
 
 # Shapes: N films, P patients, D draws, K tallied quantities
@@ -56,7 +57,10 @@ def resample(statistic: Statistic, patients: Patients, *, num_draws: int = 1000,
     of one patient are all alike and tell nothing: NaN.
     """
     once = np.ones((len(patients.names), 1))
-    chunks = [range(start, min(start + CHUNK, num_draws)) for start in range(0, num_draws, CHUNK)]
-    draws = [statistic(resample_counts(patients.names, chunk, seed).astype(np.float64)) for chunk in chunks]
+    chunks = chunks_of(num_draws)
+    draws = [
+        statistic(resample_counts(patients.names, chunk, seed).astype(np.float64))
+        for chunk in tracked(chunks, "bootstrap over patients, in parts", len(chunks))
+    ]
     value, drawn = statistic(once)[0], np.concatenate(draws)
     return Resampled(value, drawn if len(patients.names) > 1 else np.full_like(drawn, np.nan))

@@ -39,9 +39,17 @@ def read(backbone: Any, images: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Ten
 
 
 def encode_rows(
-    backbone: Any, names: Sequence[str], data: PackDataModule, rows: Int[np.ndarray, "N"]
+    backbone: Any,
+    names: Sequence[str],
+    data: PackDataModule,
+    rows: Int[np.ndarray, "N"],
+    *,
+    title: str = "extracting features",
 ) -> dict[str, Float32[np.ndarray, "N _"]]:
-    """Readouts of whole films in the order of `rows`, each the mean over the film and its mirror image."""
+    """Readouts of whole films in the order of `rows`, each the mean over the film and its mirror image.
+
+    `title` names the step where its progress is shown.
+    """
     if not hasattr(backbone, "blocks") and list(names) != ["pooled"]:
         raise ValueError(f"readouts={list(names)}: {type(backbone).__name__} has no blocks; set readouts=[pooled]")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -54,5 +62,6 @@ def encode_rows(
         widths[:] = [part.shape[1] for part in parts]
         return torch.cat(parts, dim=-1)
 
-    values = extract_features(both_sides, data.local_loader(data.dataset(rows, mask=False)), device).values
+    batches = data.local_loader(data.dataset(rows, mask=False))
+    values = extract_features(both_sides, batches, device, num_images=len(rows), title=title).values
     return dict(zip(names, np.split(values, np.cumsum(widths)[:-1], axis=1), strict=True))

@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float, Float32, Real, Shaped
 
 from evax.evaluation.auroc import auroc_per_class, macro
 from evax.evaluation.bootstrap import Estimate, auroc_draws, estimate, macro_draws
-from evax.evaluation.knn import Vote, vote_scores
+from evax.evaluation.knn import Vote, fold_votes, vote_scores
 from evax.evaluation.predictions import ids_digest
-from evax.evaluation.probe import Scorer, all_known, cross_validate, probe_scores
+from evax.evaluation.probe import all_known, cross_validate, fold_probes, probe_scores
+from evax.progress import Step
 
 GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse L2 penalties; floors and good features lie inside
 
@@ -129,28 +130,39 @@ def cross_validate_candidates(
     num_folds: int,
     num_repeats: int,
     seed: int,
+    names: Sequence[str] | None = None,
 ) -> tuple[Trial | VoteTrial, ...]:
-    """Every feature set with every setting on the same patient folds."""
+    """Every feature set with every setting on the same patient folds; `names` are of the findings."""
     return tuple(
         trial_of(name, setting, score)
-        for name, candidate in candidates.items()
+        for number, (name, candidate) in enumerate(candidates.items(), start=1)
         for setting, score in cross_validate(
             candidate.fitting,
             train.targets,
             train.patient_ids,
             sorted(grid),
             train.is_known,
-            scorer=scorer_of(grid),
+            scorer=fold_votes if isinstance(grid[0], Vote) else fold_probes,
             num_folds=num_folds,
             num_repeats=num_repeats,
             seed=seed,
+            names=names,
+            title=f"cross-validation of {name} ({number} of {len(candidates)})",
         ).items()
     )
 
 
-def scorer_of(grid: Sequence[float] | Sequence[Vote]) -> Scorer:
-    """What scores films by settings of this kind."""
-    return vote_scores if isinstance(grid[0], Vote) else probe_scores
+def score_once(
+    chosen: Trial | VoteTrial, features: Candidate, train: LabelledFilms, names: Sequence[str]
+) -> Float32[np.ndarray, "M C"]:
+    """Scores of the test films by the chosen setting, fitted on all train films."""
+    known = all_known(train.targets) if train.is_known is None else train.is_known
+    fitting, test = features
+    with Step(f"scoring the test images by {chosen.features}", 1) as step:
+        if isinstance(chosen, VoteTrial):
+            (scores,) = vote_scores(fitting, train.targets, known, test, [chosen.setting], step.alive)
+            return scores
+        return probe_scores(fitting, train.targets, known, test, chosen.setting, names, step.alive)
 
 
 def probe_study(
@@ -178,13 +190,10 @@ def probe_study(
     trials: tuple[Trial | VoteTrial, ...] = tuple(trial_of(name, each, None) for name in candidates for each in grid)
     if len(trials) > 1:
         trials = cross_validate_candidates(
-            candidates, train, grid, num_folds=num_folds, num_repeats=num_repeats, seed=seed
+            candidates, train, grid, num_folds=num_folds, num_repeats=num_repeats, seed=seed, names=scored
         )
     chosen = max(trials, key=lambda trial: trial.auroc_macro or 0.0)
-    features = candidates[chosen.features]
-    known = all_known(train.targets) if train.is_known is None else train.is_known
-    scored_once = scorer_of(grid)(features.fitting, train.targets, known, features.test, [chosen.setting])
-    scores = next(iter(scored_once))
+    scores = score_once(chosen, candidates[chosen.features], train, scored)
     auroc, auroc_macro = score_with_intervals(scores, test, scored, num_draws=num_draws, seed=seed)
     return StudyResult(
         findings=tuple(scored),

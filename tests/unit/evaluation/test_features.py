@@ -26,7 +26,7 @@ def inputs_of(backbone, films):
 
 def test_features_come_in_the_order_of_pack_rows(films):
     batches = [{"image": films[[3, 0]], "row": torch.tensor([9, 2])}, {"image": films[[1]], "row": torch.tensor([4])}]
-    features = extract_features(lambda images: images.mean((2, 3)), batches, CPU)
+    features = extract_features(lambda images: images.mean((2, 3)), batches, CPU, num_images=3)
     assert features.rows.tolist() == [2, 4, 9]
     expected = films[[0, 1, 3]].float().mean((1, 2, 3)) / 255
     assert features.values[:, 0] == pytest.approx(expected.numpy(), abs=1e-5)
@@ -34,9 +34,9 @@ def test_features_come_in_the_order_of_pack_rows(films):
 
 
 def test_batching_changes_nothing(backbone, films):
-    whole = extract_features(pooled(backbone), [{"image": films, "row": torch.arange(5)}], CPU)
+    whole = extract_features(pooled(backbone), [{"image": films, "row": torch.arange(5)}], CPU, num_images=5)
     parts = [{"image": films[i : i + 1], "row": torch.tensor([i])} for i in range(5)]
-    assert extract_features(pooled(backbone), parts, CPU).values == pytest.approx(whole.values, abs=1e-5)
+    assert extract_features(pooled(backbone), parts, CPU, num_images=5).values == pytest.approx(whole.values, abs=1e-5)
 
 
 @torch.no_grad()

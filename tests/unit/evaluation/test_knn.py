@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from evax.evaluation import knn
-from evax.evaluation.knn import Vote, knn_scores, vote_scores
+from evax.evaluation.knn import Vote, fold_votes, knn_scores, vote_scores
 
 BANK = np.eye(3, 4)
 TARGETS = np.array([[1, 0], [0, 1], [0, 0]])
@@ -70,3 +70,19 @@ def test_votes_share_their_neighbors_and_standardise():
         few = min(vote.num_neighbors, 30)
         expected = knn_scores(standard[0], targets, standard[1], known, num_neighbors=few, temperature=vote.temperature)
         np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_folds_vote_as_each_alone():
+    generator = np.random.default_rng(0)
+    features, rows = generator.standard_normal((30, 5)).astype(np.float32), np.arange(30)
+    targets, known = generator.integers(0, 2, (30, 2)), generator.random((30, 2)) < 0.8
+    folds = [(rows[rows % 3 != part], rows[rows % 3 == part]) for part in range(3)]
+    votes = [Vote(3, 0.1), Vote(50, 0.1)]
+    ticks = []
+    found = list(fold_votes(features, None, lambda: ticks.append(1))(targets, known, folds, votes))
+    assert sorted((setting, fold) for setting, fold, _ in found) == [(s, f) for s in range(2) for f in range(3)]
+    assert len(ticks) == 3
+    for setting, fold, scores in found:
+        fitted, others = folds[fold]
+        alone = vote_scores(features[fitted], targets[fitted], known[fitted], features[others], votes)
+        np.testing.assert_allclose(scores, list(alone)[setting], rtol=1e-4)

@@ -4,7 +4,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from evax.evaluation.probe import LinearProbe, cross_validate, fit_axes, patient_folds
+from evax.evaluation import logistic, probe
+from evax.evaluation.probe import LinearProbe, cross_validate, fit_axes, fold_probes, patient_folds
 
 
 @pytest.fixture
@@ -34,14 +35,6 @@ def test_more_features_than_films_give_the_same_probe(table):
     wide = np.random.default_rng(1).standard_normal((90, 300)).astype(np.float32)
     scores = LinearProbe(0.01).fit(wide, targets).scores(wide)
     np.testing.assert_allclose(scores[:, 0], reference(wide, targets[:, 0], 0.01), atol=1e-3)
-
-
-def test_rotation_keeps_distances_of_train_films():
-    wide = np.random.default_rng(1).standard_normal((20, 50))
-    standard = (wide - wide.mean(axis=0)) / wide.std(axis=0)
-    projected = fit_axes(wide).project(wide)
-    assert projected.shape == (20, 20)
-    np.testing.assert_allclose(projected @ projected.T, standard @ standard.T, atol=1e-9)
 
 
 def test_constant_feature_is_harmless(table):
@@ -96,6 +89,62 @@ def test_cross_validation_tells_signal_from_noise(table):
     features, targets, patients = table
     assert cross_validate(features, targets[:, :1], patients, (0.1,))[0.1] > 0.75
     assert abs(cross_validate(features, targets[:, 1:2], patients, (0.1,), num_repeats=3)[0.1] - 0.5) < 0.2
+
+
+def test_folds_together_score_as_each_alone(table):
+    """Also where labels are unknown, a class has one label in a fold, and a feature is constant in a fold."""
+    features, targets, patients = table
+    folds = list(patient_folds(patients, 5, seed=0))
+    is_known = np.random.default_rng(1).random(targets.shape) < 0.8
+    targets[folds[1][0], 2] = 0
+    features[folds[2][0], 3] = 7.0
+    grid = (1e-3, 0.1, 1.0)
+    seen = np.zeros((3, 5), int)
+    for setting, fold, scores in fold_probes(features)(targets, is_known, folds, grid):
+        fitted, rows = folds[fold]
+        alone = LinearProbe(grid[setting]).fit(features[fitted], targets[fitted], is_known[fitted])
+        np.testing.assert_allclose(scores, alone.scores(features[rows]), atol=1e-3)
+        assert np.isnan(scores[:, 2]).all() == (fold == 1)
+        seen[setting, fold] += 1
+    assert (seen == 1).all()
+
+
+def test_probe_that_does_not_converge_is_named(table, monkeypatch, caplog):
+    features, targets, patients = table
+    monkeypatch.setattr(logistic, "ROUNDS", 0)
+    names = ("Mass", "Edema", "Hernia")
+    LinearProbe(1.0).fit(features, targets, names=names)
+    cross_validate(features, targets[:, 1:], patients, (10.0,), names=names[1:])
+    assert caplog.messages == [
+        "the linear probe with C=1 did not converge for Mass, Edema, Hernia; use a smaller C (strengths)",
+        "the linear probe with C=10 did not converge for Edema, Hernia; use a smaller C (strengths)",
+    ]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused(table, value):
+    features, targets, _ = table
+    features[3, 2] = value
+    with pytest.raises(ValueError, match="1 of 6 features are not finite; check the weights"):
+        LinearProbe(1.0).fit(features, targets)
+
+
+def test_targets_between_0_and_1_are_refused(table):
+    features, targets, _ = table
+    with pytest.raises(ValueError, match="known targets must be 0 or 1"):
+        LinearProbe(1.0).fit(features, targets * 0.5)
+
+
+def test_axes_of_some_rows_in_blocks(table, monkeypatch):
+    features, *_ = table
+    rows = np.arange(5, 60)
+    whole = fit_axes(features[rows])
+    monkeypatch.setattr(probe, "BLOCK", 60)
+    assert len(probe.blocks(rows, 6)) == 6
+    axes = fit_axes(features, rows)
+    np.testing.assert_allclose(axes.mean, features[rows].mean(0, dtype=np.float64))
+    np.testing.assert_allclose(axes.scale, features[rows].std(0, dtype=np.float64))
+    np.testing.assert_allclose(axes.project(features, rows), whole.project(features[rows]), atol=1e-6)
 
 
 def test_offsets_of_folds_do_not_enter():

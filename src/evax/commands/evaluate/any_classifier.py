@@ -23,6 +23,7 @@ from evax.evaluation.report_card import CardOptions, Predicted
 from evax.evaluation.scorable import NO_OUTPUT
 from evax.predict.classifier import FilmClassifier
 from evax.predict.loading import load_classifier
+from evax.progress import tracked
 from evax.runs.choice import choice_of
 from evax.runs.gate import check_patients, check_val
 from evax.runs.record import RESULT
@@ -140,7 +141,7 @@ def predicted(
 ) -> Predicted:
     """Logits of the shared classes for some rows, in float32."""
     batches = data.local_loader(data.dataset(rows))
-    squares = (batch["image"].to(classifier.device) for batch in batches)
+    squares = (batch["image"].to(classifier.device) for batch in tracked(batches, "scoring batches", len(batches)))
     logits = [classifier(classifier.images(each)).float().cpu().numpy() for each in squares]
     return Predicted(labelled(data, rows), np.concatenate(logits)[:, list(columns)])
 

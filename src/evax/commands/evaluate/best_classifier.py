@@ -18,6 +18,7 @@ from evax.data.files import on_one_line
 from evax.data.module import PackDataModule
 from evax.evaluation.predictions import ids_digest
 from evax.evaluation.report_card import CardOptions, Predicted
+from evax.progress import tracked
 from evax.runs.build import build_task
 from evax.runs.choice import notes_on_start
 from evax.runs.progress import notes_on_progress
@@ -99,7 +100,8 @@ def best_task(cfg: DictConfig, data: PackDataModule, run_dir: Path) -> Task:
 @torch.inference_mode()
 def predicted(data: PackDataModule, task: Classifier, rows: Int[np.ndarray, "R"]) -> Predicted:
     """Logits of some rows, in float32, beside who the films are and what they show."""
-    return Predicted(labelled(data, rows), logits_of(task, data.local_loader(data.dataset(rows))))
+    batches = data.local_loader(data.dataset(rows))
+    return Predicted(labelled(data, rows), logits_of(task, tracked(batches, "scoring batches", len(batches))))
 
 
 def logits_of(task: Classifier, batches: Iterable[dict[str, Any]]) -> Float32[np.ndarray, "N C"]:

@@ -29,6 +29,7 @@ from evax.evaluation.segmentation import (
 from evax.evaluation.segmentation_card import Segmented, ThresholdFrom
 from evax.evaluation.segmenting import Inference, Model, fit_to, foreground
 from evax.predict.mask_folder import MASKS, save_mask
+from evax.progress import tracked
 from evax.runs.record import RESULT
 from evax.tasks.segmentation import Segmenter
 
@@ -120,8 +121,9 @@ def logits_of_films(
 ) -> Iterator[tuple[int, Tensor]]:
     """Each film's row and logits (C, h, w): of what evaluation sees, or of the stored film for a sliding window."""
     if inference.window is not None:
-        for row in rows.tolist():
+        for row in tracked(rows.tolist(), "segmenting images", len(rows)):
             yield row, model(torch.from_numpy(data.pack.image(row))[None, None])[0]
         return
-    for batch in data.local_loader(data.dataset(rows)):
+    batches = data.local_loader(data.dataset(rows))
+    for batch in tracked(batches, "segmenting batches", len(batches)):
         yield from zip(batch["row"].tolist(), model(batch["image"]), strict=True)

@@ -23,6 +23,7 @@ from evax.evaluation.readouts import READOUTS, encode_rows
 from evax.evaluation.scorable import said_of, too_few
 from evax.evaluation.study import Candidate, LabelledFilms, StudyResult, estimate_to_json, probe_study
 from evax.hints import nearest
+from evax.progress import tracked
 from evax.runs.choice import choice_of
 from evax.runs.gate import check_patients
 from evax.runs.record import PREDICTIONS, RESULT, SUMMARY, command_line, commit, digest, save_result
@@ -140,10 +141,16 @@ def candidates(cfg: DictConfig, data: PackDataModule, backbone: nn.Module | None
     if cfg.features == "view":
         return {"view": Candidate(*(view_features(data.pack.views[rows].tolist()) for rows in (fitting, test)))}
     if cfg.features in OF_PIXELS:
-        films = ((data.pack.image(int(row)) for row in rows) for rows in (fitting, test))
+        films = (
+            (data.pack.image(int(row)) for row in tracked(rows, "pixels of images", len(rows)))
+            for rows in (fitting, test)
+        )
         return {cfg.features: Candidate(*map(OF_PIXELS[cfg.features], films))}
     names = list(cfg.readouts or READOUTS)
-    fitted, tested = (encode_rows(backbone, names, data, rows) for rows in (fitting, test))
+    fitted, tested = (
+        encode_rows(backbone, names, data, rows, title=f"features of the {splits} images")
+        for splits, rows in (("train and val", fitting), ("test", test))
+    )
     return {name: Candidate(fitted[name], tested[name]) for name in names}
 
 

@@ -4,7 +4,7 @@ import io
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from evax.evaluation.bootstrap import Estimate
 from evax.evaluation.localisation_card import mean_over_patients
 from evax.evaluation.study import estimate_to_json
 from evax.explain import Explainable, Method, cascade, deletion, insertion, to_pixels
+from evax.progress import tracked
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +68,22 @@ def _write_shard(
     file: Path, method: Method, explainable: Explainable, films: Films, cases: Sequence[Case], batch_size: int
 ) -> None:
     start, parts = time.perf_counter(), []
-    for first in range(0, len(cases), batch_size):
-        images, classes = batch_of(explainable, films, cases[first : first + batch_size])
+    for images, classes, _ in batches_of(explainable, films, cases, batch_size, f"{method.name} of {file.name}"):
         parts.append(method(explainable, images, classes).detach().float().cpu().numpy())
     content = io.BytesIO()
     np.savez(content, maps=np.concatenate(parts), seconds=time.perf_counter() - start)
     write_atomically(file, content.getvalue())
     log.info("%s: %d maps in %s", method.name, len(cases), file.name)
+
+
+def batches_of(
+    explainable: Explainable, films: Films, cases: Sequence[Case], batch_size: int, title: str
+) -> Iterator[tuple[Tensor, Tensor, slice]]:
+    """Images and classes of all cases, batch by batch, and which cases those are; `title` is of what is shown."""
+    starts = range(0, len(cases), batch_size)
+    for first in tracked(starts, f"{title}, in batches", len(starts)):
+        chosen = slice(first, first + batch_size)
+        yield *batch_of(explainable, films, cases[chosen]), chosen
 
 
 def batch_of(explainable: Explainable, films: Films, cases: Sequence[Case]) -> tuple[Tensor, Tensor]:
@@ -111,9 +121,8 @@ def faithfulness(
     owners = films.patient_ids[[case.film for case in cases]]
     for name, measure in (("insertion", insertion), ("deletion", deletion)):
         curves = []
-        for first in range(0, len(cases), batch_size):
-            images, classes = batch_of(explainable, films, cases[first : first + batch_size])
-            heat = to_pixels(torch.from_numpy(maps[first : first + batch_size]), films.squares.shape[1])
+        for images, classes, chosen in batches_of(explainable, films, cases, batch_size, name):
+            heat = to_pixels(torch.from_numpy(maps[chosen]), films.squares.shape[1])
             curves.append(measure(explainable, images, classes, heat.to(images.device)))
         found["shares"] = curves[0].shares.tolist()
         areas = torch.cat([curve.area for curve in curves]).double().numpy()
@@ -128,8 +137,7 @@ def randomisation(
 ) -> dict[str, float | None]:
     """Mean rank correlation with the trained maps, by the layer down to which weights are shuffled."""
     by_layer: dict[str, list[float]] = {}
-    for first in range(0, len(cases), batch_size):
-        images, classes = batch_of(explainable, films, cases[first : first + batch_size])
+    for images, classes, _ in batches_of(explainable, films, cases, batch_size, f"randomisation of {method.name}"):
         for layer, rho in cascade(explainable, images, classes, method, seed=seed):
             by_layer.setdefault(layer, []).extend(rho[~np.isnan(rho)].tolist())
     return {layer: float(np.mean(values)) if values else None for layer, values in by_layer.items()}
