@@ -12,6 +12,7 @@ from evax.report.curves import BLUE, GREY, GRID, INK, MUTED, ORANGE
 from evax.report.wording import NO_REASON, Remarks, coverage, label
 
 COLORS = (BLUE, ORANGE, GREY, INK)
+LEGEND = 80  # characters that fit side by side below the circle
 MAX_SERIES = len(COLORS)
 MARGIN = 0.3  # of a ring, kept free inside the lowest value
 
@@ -58,7 +59,11 @@ def draw_radar(
         names = [label(finding) + f"\n{words.get(finding, '')}".rstrip() for finding in findings]
         _style(axes, angles, names, float(inner))
         if len(series) > 1:
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, frameon=False, fontsize=12)
+            lines, texts = axes.get_legend_handles_labels()
+            short = [text if len(text) <= LEGEND else f"…{text[1 - LEGEND :]}" for text in texts]
+            columns = 2 if max(map(len, short)) <= LEGEND // 2 else 1
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.08)}
+            axes.legend(lines, short, ncols=columns, frameon=False, fontsize=12, **place)
 
 
 def _lacking(finding: str, series: Mapping[str, Mapping[str, float | None]]) -> str:

@@ -40,8 +40,6 @@ PRECISIONS = {  # that are supported, by the names that Lightning has for them
     **dict.fromkeys(("64-true", "64"), "64-true"),
     "auto": "auto",
 }
-
-
 # Callbacks of Lightning that decide after how many steps a run ends, in place of trainer.max_epochs and batch_size.
 ENDING = {"EarlyStopping", "Timer", "GradientAccumulationScheduler", "BatchSizeFinder", "LearningRateFinder"}
 
@@ -56,6 +54,7 @@ def check_run(cfg: DictConfig) -> None:
     """Refuse a configuration that no run could have; looks at no file."""
     check_settings(cfg)
     check_config(cfg, TRAIN_KEYS)
+    check_callbacks(cfg)
     check_monitor(cfg)
 
 
@@ -64,7 +63,6 @@ def check_settings(cfg: DictConfig) -> None:
     check_student(cfg)
     check_protocol(cfg)
     check_trainer(cfg.trainer)
-    check_callbacks(cfg)
     check_one_start(cfg)
 
 
