@@ -56,9 +56,13 @@ def progress_of(weights: Path) -> Progress | None:
     told = _told(file)
     if told is None or not config:
         return told and told.progress
-    steps = sorted(run_dir.glob(f"{CHECKPOINTS}/{STEP_FILES}"), key=step_of)
-    reached = step_of(steps[-1]) if steps else _last_row(run_dir / METRICS)
-    return Progress(told.progress.step if reached is None else reached, told.total(config["trainer"]["max_epochs"]))
+    reached = newest_step(run_dir) or _last_row(run_dir / METRICS) or told.progress.step
+    return Progress(reached, told.total(config["trainer"]["max_epochs"]))
+
+
+def newest_step(run_dir: Path) -> int:
+    """The step of a run's newest checkpoint, 0 before there is one."""
+    return max((step_of(file) for file in run_dir.glob(f"{CHECKPOINTS}/{STEP_FILES}")), default=0)
 
 
 class _Told(NamedTuple):
@@ -89,7 +93,7 @@ def _told(file: Path) -> _Told | None:
     return None
 
 
-def _last_row(table: Path) -> int | None:
-    """The newest step of a metrics table; None where there is none."""
+def _last_row(table: Path) -> int:
+    """The newest step of a metrics table, 0 where there is none."""
     steps = re.findall(r"^(\d+),", table.read_text(encoding="utf-8"), re.MULTILINE) if table.is_file() else []
-    return int(steps[-1]) if steps else None
+    return int(steps[-1]) if steps else 0

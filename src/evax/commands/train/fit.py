@@ -22,7 +22,7 @@ from evax.data.module import PackDataModule
 from evax.runs.build import build_task, build_trainer, check_films, open_data, quiet, rewind
 from evax.runs.gate import check_unseen
 from evax.runs.launch import difference, held, is_first_rank
-from evax.runs.progress import Progress
+from evax.runs.progress import Progress, newest_step
 from evax.runs.settings import PLACES, is_supervised, is_trial
 
 log = logging.getLogger(__name__)
@@ -115,17 +115,22 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
 
 def check_ended(cfg: DictConfig, run_dir: Path, data: PackDataModule, trainer: Trainer) -> None:
     """Refuse to go on after a run that did not take its last step, whatever stopped it; say what a trial is worth."""
-    found = Progress(trainer.global_step, cfg.trainer.max_epochs * data.steps_per_epoch)
-    expected = found.total
-    if is_trial(cfg.trainer):
-        expected = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+    step = trainer.global_step or newest_step(run_dir)  # ranks of strategy=ddp_spawn leave this trainer at 0
+    found = Progress(step, cfg.trainer.max_epochs * data.steps_per_epoch)
+    expected = trial_steps(trainer) if is_trial(cfg.trainer) else found.total
     if found.step < expected:
         raise ConfigError(
             f"{run_dir} stopped at {found}, as a callback or hook asked for: nothing is scored; "
             f"go on by python train.py resume={run_dir}"
         )
     if not found.is_complete:
-        log.warning("trainer.limit_train_batches: a trial, which ends at %s; its scores are no result", found)
+        log.info("trainer.limit_train_batches: a trial, which ends at %s; its scores are no result", found)
+
+
+def trial_steps(trainer: Trainer) -> int:
+    """Optimizer steps of an epoch that trainer.limit_train_batches cuts short; 1 where only other processes know."""
+    batches = trainer.num_training_batches
+    return math.ceil(batches / trainer.accumulate_grad_batches) if math.isfinite(batches) else 1
 
 
 def tell_start(run_dir: Path, checkpoint: Path | None, data: PackDataModule, trainer: Trainer) -> None:

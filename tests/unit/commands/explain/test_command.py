@@ -20,6 +20,7 @@ from evax.data.prepare import prepare
 from evax.data.sources.cxr14 import ChestXray14Source
 from evax.data.sources.phantom import PhantomSource
 from evax.evaluation.localisation import SCORED_SIZE, THRESHOLDS, box_region, score_regions
+from evax.predict.loading import load_classifier
 from evax.runs.gate import UNKNOWN
 
 FEW = ("methods=[grad_cam,attention]", "num_checked=2", "num_figures=1", "draws=20", "batch_size=4")
@@ -28,7 +29,8 @@ FEW = ("methods=[grad_cam,attention]", "num_checked=2", "num_figures=1", "draws=
 @pytest.fixture(scope="module")
 def run(probe_pack, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "run"
-    train(composed("experiment=demo_finetune", f"data.pack={probe_pack}", *BRIEF), run_dir)
+    words = [f"data.pack={probe_pack}", *BRIEF, "trainer.precision=bf16-mixed"]
+    train(composed("experiment=demo_finetune", *words), run_dir)
     return run_dir
 
 
@@ -52,6 +54,14 @@ def test_every_boxed_test_film_is_scored_and_no_other(explanation, probe_pack):
     assert (table.groupby("method").size() == sum(len(pack.boxes(int(row))) for row in rows)).all()
     assert result["num_films"] == len(rows)
     assert found["test/pointing"] == result["localisation"]["grad_cam"]["pointing"]["pooled"]["value"]
+
+
+def test_probabilities_are_those_of_the_classifier(explanation, run, probe_pack):
+    classifier, pack = load_classifier(run), Pack(probe_pack)
+    for row in pd.read_csv(explanation[0] / "scores.csv").drop_duplicates(["number", "finding"]).itertuples():
+        image = classifier.preprocess(np.array(pack.image(row.number)))[None]
+        odds = classifier.probabilities(image)[0, classifier.classes.index(row.finding)]
+        assert row.probability == pytest.approx(float(odds), abs=1e-6)
 
 
 def test_results_have_methods_baselines_checks_and_cost(explanation):

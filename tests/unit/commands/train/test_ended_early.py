@@ -184,6 +184,7 @@ def test_what_is_made_of_a_stopped_run_says_how_far_it_was(stopped_by, probe_pac
 
 
 def test_a_trial_is_scored_and_says_what_it_is(probe_pack, tmp_path, caplog):
+    caplog.set_level("INFO")
     words = ["trainer.max_epochs=1", "trainer.limit_train_batches=4", "optim.warmup_epochs=0.0"]
     train(composed("experiment=demo_finetune", f"data.pack={probe_pack}", *SHORT, *words), tmp_path / "run")
     assert "a trial, which ends at step 2 of 5" in caplog.text
