@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -177,8 +178,12 @@ def test_new_changed_and_removed_images(run, images, tmp_path):
     ours, theirs = shown(output), shown(tmp_path / "whole")
     assert set(theirs) <= set(ours) <= {*theirs, "masks/0/00.png"}  # of the image that is gone
     for name in theirs:
-        if not name.endswith(".parquet"):  # whose batches were others
+        if not name.endswith((".csv", ".parquet")):  # of images whose batches were others
             assert ours[name] == theirs[name]
+    for name in ("probabilities.csv", "areas.csv"):
+        if (output / name).exists():
+            found, expected = (pd.read_csv(each / name).set_index("image") for each in (output, tmp_path / "whole"))
+            pd.testing.assert_frame_equal(found, expected, rtol=0, atol=1e-6)
     if (output / "embeddings.parquet").exists():
         found, expected = (pq.read_table(each / "embeddings.parquet") for each in (output, tmp_path / "whole"))
         assert found["image"] == expected["image"]

@@ -1,5 +1,7 @@
 """Backbones of timm in a task: what they keep, and what they cannot do."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from composing import composed
@@ -33,6 +35,7 @@ def run_dir(tmp_path):
     """A run of a foreign backbone whose weights asked for ChestX-ray14's statistics."""
     task = a_task(CXR14)
     state = {"state_dict": task.state_dict(), "loops": LOOPS, "global_step": 0}
+    task._trainer = SimpleNamespace(max_epochs=1, datamodule=SimpleNamespace(steps_per_epoch=1))
     task.on_save_checkpoint(state)
     write_checkpoint(state, tmp_path / "best.ckpt")
     return tmp_path
