@@ -84,6 +84,20 @@ def quiet(axes: Axes, title: str = "", note: str = "", *, xlabel: str = "", ylab
     axes.spines[:].set_visible(False)
 
 
+def legend_below(
+    axes: Axes, *, num_columns: int = 2, width: int = 28, gap: float = 0.11, handles: Any = None, **style: Any
+) -> None:
+    """A legend under the axes, where it lies on nothing; entries are wrapped after `width` characters.
+
+    `gap` is its distance from the axes, as a share of their height.
+    """
+    entries: dict[str, Any] = {} if handles is None else {"handles": handles}
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -gap), "frameon": False}
+    found = axes.legend(**entries, ncols=num_columns, **place, **style)
+    for text in found.get_texts():
+        text.set_text(textwrap.fill(text.get_text(), width))
+
+
 def unit_square(axes: Axes) -> None:
     """Both axes from 0 to 1, equally long."""
     axes.set_xlim(-0.01, 1.01)

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evax.report.canvas import Row, dots, quiet, slide
+from evax.report.canvas import Row, dots, legend_below, quiet, slide
 from evax.report.curves import BLUE, GREY, MUTED
-from evax.report.operating import BELOW
 from evax.report.wording import coverage, interval, number
 
 COLORS = (BLUE, "#c8611a", "#2e8b57", "#8e4fa8", "#b8860b", "#c2336a", "#3f8fa8", "#6b4f2a", "#5560d0", "#7a8b1f")
@@ -70,7 +69,7 @@ def draw_faithfulness(result: Mapping[str, Any], path: Path) -> None:
                 axis.plot(shares, values, color=colors[method], linewidth=2, label=words)
             quiet(axis, title, note, xlabel="share of the pixels", ylabel="mean probability of the finding")
             axis.set_ylim(*limits)
-            axis.legend(ncols=2, fontsize=9, title="area under the curve", title_fontsize=9, **BELOW)
+            legend_below(axis, width=40, fontsize=9, title="area under the curve", title_fontsize=9)
 
 
 def span(values: Sequence[float]) -> tuple[tuple[float, float], str]:

@@ -12,16 +12,11 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from evax.report.canvas import dots, quiet, ranked, slide, unit_square, words_on
+from evax.report.canvas import dots, legend_below, quiet, ranked, slide, unit_square, words_on
 from evax.report.curves import BLUE, GREY, INK, MUTED, ORANGE
 from evax.report.wording import MACRO, Remarks, label
 
 SIZE = (12.8, 7.2)  # inches: a slide
-BELOW: dict[str, Any] = {
-    "loc": "upper center",
-    "bbox_to_anchor": (0.5, -0.11),
-    "frameon": False,
-}  # of a legend: under the axes
 
 
 class Outline(NamedTuple):
@@ -80,7 +75,7 @@ def draw_roc(card: Mapping[str, Any], path: Path) -> None:
         left.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label="chance")
         quiet(left, xlabel="1 − specificity", ylabel="sensitivity")
         unit_square(left)
-        left.legend(handles=_handles(left, colors), ncols=2, fontsize=11, **BELOW)
+        legend_below(left, handles=_handles(left, colors), fontsize=11)
         quiet(right, "AUROC", "95 % interval over patients")
         dots(right, ranked(card["metrics"]["auroc"], BLUE, colors, words_on(Remarks.of(card))))
 
@@ -93,7 +88,7 @@ def draw_precision_recall(card: Mapping[str, Any], path: Path) -> None:
         colors = _draw_curves(left, card, outlines, "auprc", "precision_recall_band")
         quiet(left, xlabel="recall", ylabel="precision")
         unit_square(left)
-        left.legend(handles=_handles(left, colors), ncols=2, fontsize=11, **BELOW)
+        legend_below(left, handles=_handles(left, colors), fontsize=11)
         quiet(right, "AUPRC", "95 % interval over patients; a tick marks the prevalence")
         rows = ranked(card["metrics"]["auprc"], BLUE, colors, words_on(Remarks.of(card)))
         dots(right, rows)

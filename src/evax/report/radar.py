@@ -7,13 +7,13 @@ from typing import cast
 import numpy as np
 from matplotlib.projections.polar import PolarAxes
 
-from evax.report.canvas import slide
+from evax.report.canvas import legend_below, slide
 from evax.report.curves import BLUE, GREY, GRID, INK, MUTED, ORANGE
 from evax.report.wording import NO_REASON, Remarks, coverage, label
 
 COLORS = (BLUE, ORANGE, GREY, INK)
-LEGEND = 80  # characters that fit side by side below the circle
 MAX_SERIES = len(COLORS)
+SHORT = 32  # characters: two such names stand side by side below the radar
 MARGIN = 0.3  # of a ring, kept free inside the lowest value
 
 
@@ -59,11 +59,8 @@ def draw_radar(
         names = [label(finding) + f"\n{words.get(finding, '')}".rstrip() for finding in findings]
         _style(axes, angles, names, float(inner))
         if len(series) > 1:
-            lines, texts = axes.get_legend_handles_labels()
-            short = [text if len(text) <= LEGEND else f"…{text[1 - LEGEND :]}" for text in texts]
-            columns = 2 if max(map(len, short)) <= LEGEND // 2 else 1
-            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.08)}
-            axes.legend(lines, short, ncols=columns, frameon=False, fontsize=12, **place)
+            is_short = max(map(len, series)) <= SHORT
+            legend_below(axes, num_columns=2 if is_short else 1, width=2 * SHORT, gap=0.08, fontsize=12)
 
 
 def _lacking(finding: str, series: Mapping[str, Mapping[str, float | None]]) -> str:

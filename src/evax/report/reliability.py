@@ -6,9 +6,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from evax.report.canvas import MEAN, Row, dots, quiet, slide, unit_square
+from evax.report.canvas import MEAN, Row, dots, legend_below, quiet, slide, unit_square
 from evax.report.curves import BLUE, GREY, INK, MUTED, ORANGE
-from evax.report.operating import BELOW, SIZE
+from evax.report.operating import SIZE
 from evax.report.wording import Remarks, number
 
 SMALLEST = 1e-3  # shown on logarithmic axes
@@ -65,7 +65,7 @@ def _draw_bins(axes: Axes, reliability: Mapping[str, Any]) -> None:
         axes.set_xticks(ticks, names)
         axes.set_yticks(ticks, names)
         axes.minorticks_off()
-    axes.legend(ncols=3, fontsize=11, **BELOW)
+    legend_below(axes, num_columns=3, fontsize=11)
 
 
 def _draw_errors(

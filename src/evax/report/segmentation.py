@@ -12,9 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from evax.report.canvas import Row, dots, quiet, slide, stamped
+from evax.report.canvas import Row, dots, legend_below, quiet, slide, stamped
 from evax.report.curves import BLUE, GREY, INK, MUTED, ORANGE
-from evax.report.operating import BELOW
 from evax.report.segmentation_record import HEADLINE, LABELS, NEEDED, NO_POSITIVES
 from evax.report.wording import CLASSES, coverage, label, number
 
@@ -155,7 +154,7 @@ def draw_thresholds(axes: Axes, card: Mapping[str, Any], name: str) -> None:
             heights = [np.nan if value is None else value for value in curves[split][name]]
             axes.plot(curves["thresholds"], heights, color=color, linewidth=2, label=split)
     axes.axvline(used, color=ORANGE, linewidth=1.2)
-    axes.legend(ncols=2, fontsize=10, labelcolor=MUTED, **BELOW | {"bbox_to_anchor": (0.5, -0.2)})
+    legend_below(axes, gap=0.2, fontsize=10, labelcolor=MUTED)
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.02, 1.02)
 

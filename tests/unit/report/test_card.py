@@ -129,6 +129,14 @@ def test_a_gap_of_a_radar_is_explained(tmp_path, monkeypatch):
     assert names == ["x", "y\nnot scored", "z\nnot scored", "w\n3 positives"]
 
 
+@pytest.mark.parametrize("length", [30, 120])
+def test_long_names_leave_room_for_the_figure(length, tmp_path, recwarn):
+    names = ["x" * length, "-".join("y" * length)]
+    series = {name: {"Mass": 0.7, "Edema": 0.8, "Hernia": None} for name in names}
+    draw_radar(("Mass", "Edema", "Hernia"), series, tmp_path / "radar.png")
+    assert not recwarn.list
+
+
 def test_rows_fall_from_the_mean_and_the_best():
     rows = ranked(card_json()["metrics"]["auroc"], "#000000")
     assert rows[0].name == "macro mean"

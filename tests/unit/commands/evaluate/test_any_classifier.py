@@ -13,6 +13,7 @@ from torch import nn
 
 from evax.commands.evaluate.any_classifier import (
     labelled_films,
+    not_shared,
     notes_on_view,
     score_classifier,
     shared_classes,
@@ -76,6 +77,11 @@ def test_classes_are_shared_under_either_name():
     found = shared_classes(["Mass", "Effusion", "Hernia"], ["Pleural Effusion", "Mass"])
     assert found == {"Mass": "Mass", "Effusion": "Pleural Effusion"}
     assert shared_classes(["Pleural Effusion"], ["Effusion"]) == {"Pleural Effusion": "Effusion"}
+
+
+def test_classes_that_are_not_shared_are_named_with_the_reason():
+    found = not_shared(["Mass", "Effusion", "Hernia"], ["Pleural Effusion", "Mass", "Edema"])
+    assert found == {"Hernia": "the images are not labelled with it", "Edema": "class not in the model's outputs"}
 
 
 class Swapped(PhantomSource):

@@ -22,6 +22,7 @@ from evax.commands.train.start import train
 from evax.config import ConfigError, instantiate
 from evax.data.atomic import sha256_of
 from evax.data.normalisation import HALF, IMAGENET
+from evax.data.pack import Pack
 from evax.data.prepare import prepare
 from evax.data.sources.covidx import CovidX4Source
 from evax.report.record import Result
@@ -52,7 +53,12 @@ def test_floors_write_a_result_that_the_report_reads(probe_pack, tmp_path):
     assert result.method == "pixels"
     assert result.comparisons[0].rival == "view"
     assert "macro minus view" in (folder / "summary.txt").read_text()
-    assert json.loads((folder / "results.json").read_text())["data"] == "phantom/official"
+    content = json.loads((folder / "results.json").read_text())
+    assert content["data"] == "phantom/official"
+    asked = set(Pack(probe_pack).findings)
+    assert set(result.findings) | set(result.not_scored) == asked
+    assert all("fewer than 2" in why or why.startswith("no positive") for why in result.not_scored.values())
+    assert all(word.endswith(("positive", "positives")) for word in result.remarks.values())
 
 
 def test_nearest_films_write_a_result_too(probe_pack, tmp_path):
