@@ -153,5 +153,6 @@ def test_bound_of_the_error_holds():
         generator = torch.Generator().manual_seed(0)
         state.weights = torch.from_numpy(weights) * (1 + nearness * torch.randn(weights.shape, generator=generator))
         logistic.refresh(shared, state)
+        assert state.residuals.sum(1).abs().max() < 1e-6  # without the best offset there is no bound
         distance = (state.weights - torch.from_numpy(weights)).norm(dim=1)
         assert (distance <= state.error(1.0) * logistic.TOLERANCE * state.weights.norm(dim=1)).all()
