@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from evax.checkpoints.names import CONFIG
 from evax.checkpoints.published import published_file
-from evax.config import RESERVED, TRAIN_KEYS, ConfigError, check_config, locate, not_yours
+from evax.config import RESERVED, TRAIN_KEYS, ConfigError, check_config, check_names, locate, not_yours
 from evax.data.atomic import sha256_of
 from evax.data.splits import OFFICIAL, TRAIN
 from evax.runs.launch import placed
@@ -56,6 +56,7 @@ def check_run(cfg: DictConfig) -> None:
 
 def check_settings(cfg: DictConfig) -> None:
     """Refuse settings that contradict each other, as far as that can be seen without torch."""
+    check_names(cfg, TRAIN_KEYS)
     check_student(cfg)
     check_protocol(cfg)
     check_trainer(cfg.trainer)
@@ -129,7 +130,7 @@ def check_trainer(trainer: DictConfig) -> None:
     """Refuse trainer settings that would be overwritten, or that a resume could not keep."""
     for key in RESERVED:
         if key in trainer:
-            raise ConfigError(f"trainer.{key}: {not_yours(key)}")
+            raise ConfigError(not_yours(key))
     if trainer.get("limit_train_batches", 1.0) != 1.0 and trainer.max_epochs != 1:
         raise ConfigError("trainer.limit_train_batches works for one epoch only; use data.fraction to train on less")
     if str(trainer.get("precision", "auto")) not in PRECISIONS:
@@ -294,11 +295,9 @@ def check_run_dir(key: str, run_dir: Path) -> None:
         raise ConfigError(f"{key}={run_dir}: there is no {CONFIG}; name a run directory{hint}")
 
 
-def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> DictConfig:
-    """The configuration saved in `run_dir`, with the allowed overrides of the command line put over it."""
-    check_run_dir("resume", run_dir)
-    saved = OmegaConf.load(run_dir / CONFIG)
-    assert isinstance(saved, DictConfig)
+def changed_keys(overrides: Sequence[str]) -> list[str]:
+    """The keys that words of the command line change in a resumed run; ConfigError for one that may not change."""
+    keys = []
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~").partition("@")[0].replace("/", ".")
         if key == "resume" or key.startswith("hydra."):
@@ -307,6 +306,16 @@ def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> 
             raise ConfigError(
                 f"{key}: a resumed run keeps its saved configuration; only {', '.join(RESUMABLE)} may change"
             )
+        keys.append(key)
+    return keys
+
+
+def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> DictConfig:
+    """The configuration saved in `run_dir`, with the allowed overrides of the command line put over it."""
+    check_run_dir("resume", run_dir)
+    saved = OmegaConf.load(run_dir / CONFIG)
+    assert isinstance(saved, DictConfig)
+    for key in changed_keys(overrides):
         for part in (*(f"trainer.{part}" for part in PLACE), "cluster") if key == "trainer" else (key,):
             OmegaConf.update(saved, part, OmegaConf.select(cfg, part), merge=False, force_add=True)
         if key == "per_device_batch":
