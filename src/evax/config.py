@@ -4,6 +4,7 @@ Imports neither torch nor timm, so that `--help` is instant.
 """
 
 import inspect
+import logging
 import os
 import re
 import sys
@@ -87,28 +88,28 @@ SCHEMAS = {
 GROUPS = ("experiment", "adapt", "debug")  # that leave no key of their own
 
 # Trainer arguments that follow from other keys, would break what a resume relies on, or end a run before its last step;
-# and what to do instead.
+# and what to use instead.
 RESERVED = {
-    "accumulate_grad_batches": "use per_device_batch",
-    "log_every_n_steps": "leave it out, every step is recorded",
-    "max_steps": "use trainer.max_epochs",
-    "max_time": "use `timeout -s TERM 8h python train.py …`, which writes a checkpoint, and resume=RUN to go on",
-    "min_steps": "use trainer.max_epochs",
-    "min_epochs": "use trainer.max_epochs",
-    "overfit_batches": "use data.fraction",
-    "fast_dev_run": "use debug=one_step",
-    "barebones": "use debug=one_step, or plan=true for the speed",
-    "limit_test_batches": "leave it out, test images are scored whole",
-    "limit_predict_batches": "leave it out, test images are scored whole",
-    "val_check_interval": "use trainer.check_val_every_n_epoch",
-    "use_distributed_sampler": "leave it out, samplers know ranks",
-    "num_sanity_val_steps": "use debug=one_step",
-    "enable_progress_bar": "use ~callbacks.progress",
-    "enable_checkpointing": "use callbacks.checkpointing",
-    "default_root_dir": "use hydra.run.dir",
-    "callbacks": "use callbacks",
-    "logger": "use logger",
-    "plugins": "leave it out",
+    "accumulate_grad_batches": "per_device_batch",
+    "log_every_n_steps": "nothing, every step is recorded",
+    "max_steps": "trainer.max_epochs",
+    "max_time": "`timeout -s TERM 8h python train.py …`, which writes a checkpoint, and resume=RUN to go on",
+    "min_steps": "trainer.max_epochs",
+    "min_epochs": "trainer.max_epochs",
+    "overfit_batches": "data.fraction",
+    "fast_dev_run": "debug=one_step",
+    "barebones": "debug=one_step, or plan=true for the speed",
+    "limit_test_batches": "nothing, test images are scored whole",
+    "limit_predict_batches": "nothing, test images are scored whole",
+    "val_check_interval": "trainer.check_val_every_n_epoch",
+    "use_distributed_sampler": "nothing, samplers know ranks",
+    "num_sanity_val_steps": "debug=one_step",
+    "enable_progress_bar": "~callbacks.progress",
+    "enable_checkpointing": "callbacks.checkpointing",
+    "default_root_dir": "hydra.run.dir",
+    "callbacks": "callbacks",
+    "logger": "logger",
+    "plugins": "nothing",
 }
 # Arguments of Lightning's Trainer that conf/trainer leaves at their default.
 ADDABLE = ("benchmark", "detect_anomaly", "deterministic", "gradient_clip_algorithm", "profiler", "sync_batchnorm")
@@ -139,10 +140,8 @@ def check_config(cfg: DictConfig, keys: Mapping[str, Any], path: str = "") -> No
     `keys` is the schema of the levels that no constructor describes: a name maps to None (anything with its own
     constructor, or a value), to ANY, or to the keys of its own node. Raises ConfigError naming the first bad key.
     """
+    check_names(cfg, keys, path)
     for key in cfg:
-        if key not in keys:
-            others = [name for name in names_of(cfg._get_root()) if name != f"{path}{key!s}"]
-            raise ConfigError(f"{path}{key!s}: no such key; {nearest_key(str(key), keys, others)}")
         node, inner = cfg._get_node(key), keys[str(key)]
         if isinstance(node, DictConfig) and isinstance(inner, Mapping):
             check_config(node, inner, f"{path}{key!s}.")
@@ -150,6 +149,17 @@ def check_config(cfg: DictConfig, keys: Mapping[str, Any], path: str = "") -> No
         if isinstance(node, DictConfig) and not _has_target(node) and inner is not ANY:
             check_named_nodes(node, f"{path}{key!s}")
         check_node(node, f"{path}{key!s}")
+
+
+def check_names(cfg: DictConfig, keys: Mapping[str, Any], path: str = "") -> None:
+    """Refuse unknown keys at the levels that no constructor describes, for which nothing need be imported."""
+    for key in cfg:
+        if key not in keys:
+            others = [name for name in names_of(cfg._get_root()) if name != f"{path}{key!s}"]
+            raise ConfigError(f"{path}{key!s}: no such key; {nearest_key(str(key), keys, others)}")
+        node, inner = cfg._get_node(key), keys[str(key)]
+        if isinstance(node, DictConfig) and isinstance(inner, Mapping):
+            check_names(node, inner, f"{path}{key!s}.")
 
 
 def names_of(cfg: Any, path: str = "") -> list[str]:
@@ -280,7 +290,7 @@ def explain(error: BaseException) -> str:
     if isinstance(root, UnicodeEncodeError):
         return f"{_word_at(root.object, root.start)}: {NOT_TEXT}"
     if isinstance(root, ConfigAttributeError | ConfigKeyError) and root.parent_node is not None:
-        return f"{root.full_key}: {_key_hint(root)}"
+        return _key_hint(root)
     if isinstance(root, MissingConfigException) and root.missing_cfg_file and root.options:
         return _choice_hint(root)
     if isinstance(root, HydraException):
@@ -332,16 +342,20 @@ def _of_file(error: OSError) -> str:
 
 
 def _key_hint(root: Any) -> str:
-    """Why a key is refused, and which was meant."""
-    name, parent = str(root.key), root.parent_node
-    if str(root.full_key) == f"trainer.{name}" and (name in RESERVED or name in ADDABLE):
-        return not_yours(name) if name in RESERVED else f"is not set in conf/trainer; write +trainer.{name}=VALUE"
-    return f"no such key; {nearest_key(name, parent.keys(), names_of(parent._get_root()))}"
+    """Which key is refused, and which was meant."""
+    key, name, parent = str(root.full_key), str(root.key), root.parent_node
+    if key == f"trainer.{name}" and name in RESERVED:
+        return not_yours(name)
+    if key == f"trainer.{name}" and name in ADDABLE:
+        return f"{key}: is not set in conf/trainer; write +{key}=VALUE"
+    return f"{key}: no such key; {nearest_key(name, parent.keys(), names_of(parent._get_root()))}"
 
 
 def not_yours(key: str) -> str:
     """Why a trainer argument is refused."""
-    return f"is not yours to set; {RESERVED[key]}"
+    instead = RESERVED[key]
+    advice = instead.replace("nothing", "leave it out", 1) if instead.startswith("nothing") else f"use {instead}"
+    return f"trainer.{key} is not yours to set; {advice}"
 
 
 def _choice_hint(root: MissingConfigException) -> str:
@@ -357,6 +371,19 @@ def _choice_hint(root: MissingConfigException) -> str:
             f"a pack by data.pack={choice}; {nearest_choice(group, '', root.options or ())}"
         )
     return f"{asked}: {ELSEWHERE.get(asked) or f'no such choice; {nearest_choice(group, choice, root.options or ())}'}"
+
+
+class Terminal(logging.StreamHandler):
+    """Logs to what stdout is at the moment, so that lines stand above a progress bar and not in it."""
+
+    @property
+    def stream(self) -> Any:
+        """The present stdout."""
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, value: Any) -> None:
+        """Nothing is kept."""
 
 
 @contextmanager

@@ -77,7 +77,8 @@ def test_trainer_arguments_are_told_by_their_true_names():
     for name in ADDABLE:
         check_run(composed(f"+trainer.{name}=null"))
     for name, advice in RESERVED.items():
-        with pytest.raises(ConfigError, match=f"trainer.{name}: is not yours to set; {re.escape(advice)}"):
+        told = advice.replace("nothing", "leave it out", 1) if advice.startswith("nothing") else f"use {advice}"
+        with pytest.raises(ConfigError, match=f"trainer.{name} is not yours to set; {re.escape(told)}"):
             check_run(composed(f"+trainer.{name}=1"))
 
 

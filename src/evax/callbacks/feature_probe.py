@@ -1,5 +1,6 @@
 """What frozen features are worth while pre-training runs: linear probe, nearest neighbours, and rank."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from evax.evaluation.probe import LinearProbe
 from evax.evaluation.rank import rankme
 from evax.progress import Step, tracked
 from evax.tasks.mim import MaskedImageModeling
+
+log = logging.getLogger(__name__)
 
 RANK_FILMS, TOKENS_PER_FILM = 256, 8
 
@@ -58,6 +61,7 @@ class FeatureProbe(Callback):
                 "callbacks.feature_probe is of pre-training; use callbacks=classification, segmentation, or either _ema"
             )
         if trainer.global_step == 0:
+            log.info("scoring the features of the untrained backbone, to compare with; then the first step")
             self._record(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

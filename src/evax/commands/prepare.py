@@ -6,9 +6,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from evax.commands.following import next_training, splits_told
 from evax.config import PREPARE_KEYS, ConfigError, check_config, check_node, instantiate
 from evax.data import prepare as packs
-from evax.data.manifest import QUARANTINE
+from evax.data.manifest import QUARANTINE, read_manifest
 from evax.data.masks import MaskPolicy, of_one_value, shares
 from evax.data.sources.base import Source
 from evax.data.union import UnionPack, list_near_duplicates, survey
@@ -71,6 +72,10 @@ def prepare(cfg: DictConfig) -> None:
             f"max_quarantine={cfg.max_quarantine}: {report.quarantined} of {report.items} items were refused, "
             f"so the pack is unusable; see {folder / QUARANTINE}, fix the files, or raise the limit"
         )
+    manifest, usual = read_manifest(folder), Path(cfg.paths.packs) / source.name
+    log.info("%s", splits_told(manifest))
+    if command := next_training(manifest, str(folder) if folder != usual else None):
+        log.info("next: %s", command)
 
 
 def tell_masks(report: packs.PrepareReport, policy: MaskPolicy | None) -> None:

@@ -75,13 +75,19 @@ def rows_in(pack: Pack, scheme: str, splits: Sequence[str]) -> Int[np.ndarray, "
     return rows
 
 
+def fitting_batch(num_images: int, per_device_batch: int | None = None) -> int:
+    """A batch of which an epoch has `STEPS` or more: a power of two, or that many times `per_device_batch`."""
+    fitting = per_device_batch or 1
+    while 2 * fitting <= num_images // STEPS:
+        fitting *= 2
+    return fitting
+
+
 def check_batch(batch_size: int, num_images: int, per_device_batch: int | None = None, instead: str = "") -> None:
     """Refuse a batch of more than all training images; the message names one that is not, and what else may be done."""
     if batch_size <= num_images:
         return
-    fitting = per_device_batch or 1
-    while 2 * fitting <= min(num_images, max(fitting, num_images // STEPS)):
-        fitting *= 2
+    fitting = fitting_batch(num_images, per_device_batch)
     proposal = f"; use batch_size={fitting}{instead}" if fitting <= num_images else ""
     raise ValueError(f"batch_size={batch_size} is more than {num_images} training images{proposal}")
 

@@ -15,6 +15,9 @@ from evax.data.pack import Pack
 logger = logging.getLogger(__name__)
 
 
+FIX = "remove those patients from training, or do not declare this test set"  # of data that keeps its own tests apart
+
+
 class LeakageError(Exception):
     """Patients or films are on both sides of a split; the message counts them and never names them."""
 
@@ -54,11 +57,13 @@ def overlap(one: Cohort, other: Cohort) -> tuple[int, int]:
     return num_shared((one.patients, other.patients)), films
 
 
-def check_gate(pretraining: Cohort, downstream: Sequence[Cohort], *, published: bool = False) -> dict[str, Any]:
+def check_gate(
+    pretraining: Cohort, downstream: Sequence[Cohort], *, published: bool = False, fix: str = FIX
+) -> dict[str, Any]:
     """Prove that no film of `pretraining` is, or shares a patient with, a film of a downstream test set.
 
     Returns a verdict of plain types for the checkpoint; raises LeakageError at the first overlap, or, where the split
-    was `published` with one, warns and lets the verdict count it.
+    was `published` with one, warns and lets the verdict count it. `fix` says what the user may do about it.
     """
     patients = films = 0
     for test in downstream:
@@ -68,8 +73,7 @@ def check_gate(pretraining: Cohort, downstream: Sequence[Cohort], *, published: 
             break
         if patients or films:
             raise LeakageError(
-                f"{pretraining.name} shares {patients} patients and {films} films with the test set "
-                f"{test.name}; remove those patients from training, or do not declare this test set"
+                f"{pretraining.name} shares {patients} patients and {films} images with the test set {test.name}; {fix}"
             )
     return {
         "pretraining": pretraining.name,

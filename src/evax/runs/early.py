@@ -1,5 +1,6 @@
 """What can be refused before torch is imported, which takes seconds: files that are not there, splits and batches."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,23 +14,27 @@ from evax.data.checks import accumulation, check_batch, rows_in
 from evax.data.manifest import PackError
 from evax.data.pack import Pack
 from evax.data.union import open_packs
-from evax.runs.settings import check_run_dir, check_settings, is_classifier, settle_published
+from evax.runs.settings import changed_keys, check_run_dir, check_settings, is_classifier, settle_published
 
 SAMPLES = {"mim": "sample_pretrain", "classifier": "sample_finetune"}  # experiments for hundreds of images
 
 
-def check_training(cfg: DictConfig) -> None:
-    """Refuse a run that cannot start: for its settings, for what is missing, or for images that are too few."""
+def check_training(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
+    """Refuse a run that cannot start: for its settings, for what is missing, or for images that are too few.
+
+    `overrides` are the words of the command line, of which a resumed run takes some only.
+    """
     if cfg.resume is not None:
         check_run_dir("resume", Path(cfg.resume))
+        changed_keys(overrides)
         return
     check_settings(cfg)
+    if cfg.masking is not None:
+        instantiate(cfg.masking)
     pack, missing = pack_or_missing(cfg.data)
     missing += missing_files(cfg)
     if missing:
         raise ConfigError(f"{'; '.join(missing)}; `make demo` needs neither data nor weights")
-    if cfg.masking is not None:
-        instantiate(cfg.masking)
     if pack is not None:
         check_images(cfg, pack)
 

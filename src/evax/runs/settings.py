@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from evax.checkpoints.names import CONFIG
 from evax.checkpoints.published import published_file
-from evax.config import RESERVED, TRAIN_KEYS, ConfigError, check_config, locate, not_yours
+from evax.config import RESERVED, TRAIN_KEYS, ConfigError, check_config, check_names, locate, not_yours
 from evax.data.atomic import sha256_of
 from evax.data.splits import OFFICIAL, TRAIN
 from evax.runs.launch import placed
@@ -60,6 +60,7 @@ def check_run(cfg: DictConfig) -> None:
 
 def check_settings(cfg: DictConfig) -> None:
     """Refuse settings that contradict each other, as far as that can be seen without torch."""
+    check_names(cfg, TRAIN_KEYS)
     check_student(cfg)
     check_protocol(cfg)
     check_trainer(cfg.trainer)
@@ -133,7 +134,7 @@ def check_trainer(trainer: DictConfig) -> None:
     """Refuse trainer settings that would be overwritten, or that a resume could not keep."""
     for key in RESERVED:
         if key in trainer:
-            raise ConfigError(f"trainer.{key}: {not_yours(key)}")
+            raise ConfigError(not_yours(key))
     for key in ("max_epochs", "check_val_every_n_epoch"):
         value = trainer.get(key, 1)
         if not isinstance(value, int) or value < 1:
@@ -330,13 +331,9 @@ def check_run_dir(key: str, run_dir: Path) -> None:
         raise ConfigError(f"{key}={run_dir}: there is no {CONFIG}; name a run directory{hint}")
 
 
-def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> DictConfig:
-    """The configuration saved in `run_dir`, with the allowed overrides of the command line put over it."""
-    check_run_dir("resume", run_dir)
-    saved = OmegaConf.load(run_dir / CONFIG)
-    assert isinstance(saved, DictConfig)
-    if saved.get("then") is not None:
-        saved.then.pop("precision", None)  # which earlier versions wrote; all scores are computed in float32
+def changed_keys(overrides: Sequence[str]) -> list[str]:
+    """The keys that words of the command line change in a resumed run; ConfigError for one that may not change."""
+    keys = []
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~").partition("@")[0].replace("/", ".")
         if key == "resume" or key.startswith("hydra."):
@@ -347,6 +344,18 @@ def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> 
             raise ConfigError(
                 f"{key}: a resumed run keeps its saved configuration; only {', '.join(RESUMABLE)} may change"
             )
+        keys.append(key)
+    return keys
+
+
+def resumed_config(cfg: DictConfig, run_dir: Path, overrides: Sequence[str]) -> DictConfig:
+    """The configuration saved in `run_dir`, with the allowed overrides of the command line put over it."""
+    check_run_dir("resume", run_dir)
+    saved = OmegaConf.load(run_dir / CONFIG)
+    assert isinstance(saved, DictConfig)
+    if saved.get("then") is not None:
+        saved.then.pop("precision", None)  # which earlier versions wrote; all scores are computed in float32
+    for key in changed_keys(overrides):
         for part in (*(f"trainer.{part}" for part in PLACE), "cluster") if key == "trainer" else (key,):
             OmegaConf.update(saved, part, OmegaConf.select(cfg, part), merge=False, force_add=True)
         if key == "per_device_batch":

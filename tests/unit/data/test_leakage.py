@@ -31,9 +31,9 @@ def test_verdict_is_plain_and_passes():
 @pytest.mark.parametrize(
     ("test", "counts"),
     [
-        (_cohort("t", [1, 2]), "2 patients and 0 films"),
-        (_cohort("t", [3], files=[7]), "0 patients and 1 films"),
-        (_cohort("t", [3], pixels=[8]), "0 patients and 1 films"),
+        (_cohort("t", [1, 2]), "2 patients and 0 images"),
+        (_cohort("t", [3], files=[7]), "0 patients and 1 images"),
+        (_cohort("t", [3], pixels=[8]), "0 patients and 1 images"),
     ],
 )
 def test_an_overlap_stops_and_is_counted(test, counts):
@@ -60,7 +60,7 @@ def test_cohorts_of_one_pack_are_apart(pack):
 def test_pretraining_on_the_test_films_is_caught(pack):
     everything = cohort(pack, "official", ["train", "val", "test"])
     with pytest.raises(
-        LeakageError, match="shares 2 patients and 4 films with the test set cxr14/official/test"
+        LeakageError, match="shares 2 patients and 4 images with the test set cxr14/official/test"
     ) as caught:
         check_gate(everything, [cohort(pack, "official", ["test"])])
     assert not any(patient in str(caught.value) for patient in ("1004", "1005"))

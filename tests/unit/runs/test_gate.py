@@ -37,7 +37,7 @@ def test_one_published_split_is_counted_and_two_splits_are_kept_apart(rsna, capl
     official = films(rsna, "official", "train")
     check_apart(official, official)
     assert "rsna/official/train was published with 1 patients of rsna/official/test in it" in caplog.text
-    with pytest.raises(LeakageError, match=r"shares 1 patients and 1 films with the test set rsna/clean/test"):
+    with pytest.raises(LeakageError, match=r"shares 1 patients and 1 images with the test set rsna/clean/test"):
         check_apart(official, films(rsna, "clean"))
 
 
@@ -75,6 +75,32 @@ class Permuted(PhantomSource):
         return [
             replace(film, splits={name: self.to[split] for name, split in film.splits.items()}) for film in films
         ], refusals
+
+
+class TwoSchemes(PhantomSource):
+    """Films with a second scheme, in which what was test trains."""
+
+    def films(self):
+        films, refusals = super().films()
+        to = {"train": "test", "val": "val", "test": "train"}
+        return [
+            replace(film, splits={**film.splits, "turned": to[film.splits["official"]]}) for film in films
+        ], refusals
+
+
+def test_the_split_that_trained_the_weights_is_the_fix_where_it_helps(tmp_path):
+    pack = tmp_path / "pack"
+    prepare(TwoSchemes(num_films=60, films_per_patient=1, size=64), pack, size=64, workers=0)
+    trained = films(pack, "official", "train")
+    told = (
+        r"^phantom/official/train\+val shares [0-9]+ patients and [0-9]+ images with the test set phantom/turned/test"
+    )
+    with pytest.raises(LeakageError, match=f"{told}; use data.split=official, on which these weights were trained$"):
+        check_apart(trained, films(pack, "turned", "train"))
+    everything = films(pack, "official", "train")
+    everything.fit_on = ("train", "test")
+    with pytest.raises(LeakageError, match=r"; begin from other weights, or test on patients whom"):
+        check_apart(everything, films(pack, "turned", "train"))
 
 
 def permuted(folder, **to):
@@ -146,7 +172,7 @@ def test_a_probe_refuses_films_that_trained_its_weights(probe_pack, tmp_path):
     run = run_of(tmp_path / "run", probe_pack)
     tests = permuted(tmp_path / "tests", train="test", val="val", test="train")
     cfg = composed(f"weights={run}", "data=phantom", f"data.pack={tests.pack.folder}", root="evaluate")
-    with pytest.raises(LeakageError, match=r"shares [0-9]+ patients and [0-9]+ films with the test set"):
+    with pytest.raises(LeakageError, match=r"shares [0-9]+ patients and [0-9]+ images with the test set"):
         evaluate(cfg, tmp_path / "out")
 
 

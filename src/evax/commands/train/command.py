@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -39,16 +40,22 @@ def command(cfg: DictConfig) -> float | None:
         log.info("job %s is finished: nothing to do", job.job.num)
         return None
     with recorded(cfg) as outcome:
-        check_training(cfg)
+        check_training(cfg, job.overrides.task)
+        run_dir, began = Path(cfg.resume or job.runtime.output_dir), time.monotonic()
+        if is_first_rank():
+            log.info("%s %s: loading PyTorch …", "resuming" if cfg.resume else "starting", run_dir)
+        from evax.commands.train.banner import ending
         from evax.commands.train.follow import follow
         from evax.commands.train.start import train
+        from evax.runs.subject import read_run
 
         metrics = train(cfg, job.runtime.output_dir, job.overrides.task)
         if metrics is None:
             outcome["state"] = SUBMITTED
         if metrics is None or not is_first_rank():  # a cluster's job does what follows itself
             return None
-        metrics |= follow(cfg.resume or job.runtime.output_dir)
+        metrics |= (scores := follow(run_dir))
+        log.info("%s", ending(read_run(run_dir), run_dir, scores, time.monotonic() - began))
     return next((metrics[name] for name in MONITORS if name in metrics), None)
 
 

@@ -15,6 +15,7 @@ from evax.callbacks.metrics_csv import METRICS
 from evax.checkpoints.files import newest_valid, step_of
 from evax.checkpoints.published import published_file
 from evax.checkpoints.weight_files import CHECKPOINTS, CONFIG
+from evax.commands.train.banner import banner
 from evax.commands.train.coverage import validation_coverage
 from evax.commands.train.then import check_then
 from evax.config import ConfigError, announced, save_config
@@ -99,6 +100,7 @@ def fit(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     trainer.precision_plugin.convert_module(task)  # in place; Lightning does so only after loading, and would round
     rewind(trainer.loggers, checkpoint)
     tell_start(run_dir, checkpoint, data, trainer)
+    log.info("%s", banner(cfg, run_dir, data, task, trainer))
     has_ended = False
     try:
         with announced(cfg, run_dir):

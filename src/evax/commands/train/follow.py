@@ -1,9 +1,11 @@
 """What a trained run leads to: a classifier's or segmenter's test films are scored, and `then` is done."""
 
+import logging
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from evax.checkpoints.names import BEST
 from evax.commands.evaluate.best_classifier import score
 from evax.commands.evaluate.best_segmenter import score_segmenter
 from evax.commands.evaluate.probe import evaluate
@@ -11,6 +13,8 @@ from evax.commands.train.fit import claimed, fit
 from evax.commands.train.hosted import publish_scores
 from evax.runs.settings import identified, is_segmenter, is_supervised
 from evax.runs.subject import read_run
+
+log = logging.getLogger(__name__)
 
 FINETUNE = "finetune"  # in the run directory
 
@@ -34,14 +38,17 @@ def follow(run_dir: str | Path) -> dict[str, float]:
 
 def scored(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     """Score the test films by the best checkpoint of a run."""
+    log.info("scoring the test images by %s", run_dir / BEST)
     return score_segmenter(cfg, run_dir) if is_segmenter(cfg) else score(cfg, run_dir)
 
 
 def probe(then: DictConfig, run_dir: Path) -> dict[str, float]:
     """What frozen features are worth before and after training, and the paired difference."""
     common = {"run": str(run_dir), "name": None, "method": None, "notes": [], "seed": 0, **then}
+    log.info("then: a probe of frozen features, first of the untrained backbone")
     evaluate(OmegaConf.create(common | {"features": "random", "against": []}), run_dir)
     random = run_dir / "evaluation" / "random"
+    log.info("then: the same of the trained backbone")
     scores = evaluate(OmegaConf.create(common | {"features": "backbone", "against": [str(random)]}), run_dir)
     publish_scores(run_dir, run_dir / "evaluation" / "backbone", [random])
     return scores
@@ -57,6 +64,7 @@ def fine_tune(then: DictConfig, run_dir: Path) -> dict[str, float]:
     for node in (cfg, cfg.backbone, cfg.model.backbone):
         node.weights = str(run_dir)
     folder = run_dir / FINETUNE
+    log.info("then: %s in %s", then.experiment, folder)
     cfg = identified(cfg)
     with claimed(cfg, folder):
         fit(cfg, folder)

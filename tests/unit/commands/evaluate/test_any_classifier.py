@@ -97,7 +97,7 @@ class Swapped(PhantomSource):
 @pytest.mark.parametrize("file", ["", "best.ckpt"])
 def test_films_that_trained_are_refused(file, run, tmp_path):
     prepare(Swapped(num_films=120, films_per_patient=1, size=64), tmp_path / "pack", size=64, workers=0)
-    with pytest.raises(LeakageError, match=r"shares [0-9]+ patients and [0-9]+ films with the test set"):
+    with pytest.raises(LeakageError, match=r"shares [0-9]+ patients and [0-9]+ images with the test set"):
         scored(run / file, tmp_path / "pack", tmp_path / "out")
 
 

@@ -95,7 +95,7 @@ def test_a_segmentation_is_trained_and_scored(probe_pack, tmp_path):
         ({"then": ["data.pack=nowhere"]}, "nowhere"),
         ({"then": ["data.pak=nowhere"]}, "pak"),
         ({"then": ["optim.warmup_epochs=2.0"]}, "optim.warmup_epochs=2.0 must be less than trainer.max_epochs=1"),
-        ({"then": ["+trainer.max_steps=3"]}, "trainer.max_steps: is not yours to set"),
+        ({"then": ["+trainer.max_steps=3"]}, "trainer.max_steps is not yours to set"),
         (
             {"then": ["backbone=eva_x_small"]},
             "is of eva_x_small, and the run of eva_x_tiny; choose the one of its size",
