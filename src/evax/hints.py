@@ -18,7 +18,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("gpus", "gpu", "num_gpus", "ngpu", "n_gpus", "num_devices"), ("trainer.devices",)),
     **dict.fromkeys(("nodes",), ("trainer.num_nodes",)),
     **dict.fromkeys(("device", "cuda", "cpu"), ("trainer.accelerator",)),
-    **dict.fromkeys(("amp", "fp16", "bf16", "dtype"), ("trainer.precision", "precision")),
+    **dict.fromkeys(("amp", "fp16", "bf16", "dtype"), ("trainer.precision",)),
     **dict.fromkeys(("grad_clip", "clip_grad", "max_grad_norm"), ("trainer.gradient_clip_val",)),
     **dict.fromkeys(("val_every", "eval_every"), ("trainer.check_val_every_n_epoch",)),
     **dict.fromkeys(("mask_ratio", "masking_ratio", "mask"), ("masking.ratio",)),
@@ -90,9 +90,20 @@ BASES = {"backbone": ("eva_x", "timm"), "tokenizer": ("timm",), "data": ("pack",
 OF_FOLDERS = ("raw_dir", "run")  # what a path alone stands for, where a command has it
 
 # Hydra's own options; those of the second line take a word.
-FLAGS = ("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m")
+FLAGS: tuple[str, ...] = ("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m")
 FLAGS += ("--shell-completion", "-sc")
-TAKING = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
+TAKING: tuple[str, ...] = (
+    "--cfg",
+    "-c",
+    "--package",
+    "-p",
+    "--config-path",
+    "-cp",
+    "--config-name",
+    "-cn",
+    "--config-dir",
+    "-cd",
+)
 TAKING += ("--experimental-rerun", "--info", "-i")
 
 

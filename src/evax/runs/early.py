@@ -47,12 +47,11 @@ def check_evaluation(cfg: DictConfig) -> None:
     for folder in (cfg.get("against") or []) if not isinstance(cfg.get("against"), str) else [cfg.against]:
         if not Path(folder).is_dir():
             raise ConfigError(f"against={folder}: no such folder; name one of an evaluation, RUN/evaluation/NAME")
-    if cfg.get("images") is not None and not Path(cfg.images).is_dir():
-        what = "is a file; give its folder" if Path(cfg.images).exists() else "no such folder"
-        raise ConfigError(f"images={cfg.images}: {what}")
+    if cfg.get("images") is not None and not Path(cfg.images).exists():
+        raise ConfigError(f"images={cfg.images}: no such folder or file")
     if cfg.get("compare") is not None or (cfg.get("run") is None and cfg.get("weights") is None):
         return
-    data = OmegaConf.load(Path(cfg.run) / CONFIG).get("data") if cfg.get("run") is not None else cfg.data
+    data = OmegaConf.select(OmegaConf.load(Path(cfg.run) / CONFIG), "data") if cfg.get("run") is not None else cfg.data
     if data is not None:
         pack, missing = pack_or_missing(data)
         if missing:
