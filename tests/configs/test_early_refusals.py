@@ -50,7 +50,6 @@ MISTAKES = {
     "explain.py run=nowhere": "run=nowhere: there is no config.yaml",
     "explain.py weights=nope images=PACK": "weights=nope: no such file or folder",
     "explain.py weights=PACK/manifest.json images=nowhere": "images=nowhere: no such folder",
-    "explain.py weights=PACK/manifest.json images=PACK/manifest.json": "manifest.json: is a file; give its folder",
     "-m evax.predict --weights nope --images PACK": "--weights=nope: no such file or folder",
 }
 
