@@ -105,7 +105,7 @@ def use_attention(model: nn.Module, attention: Attention) -> None:
 def _require_xformers() -> None:
     if find_spec("xformers") is None:
         raise AttentionError(
-            "backbone.attention=xformers needs the extra: pip install 'evax[xformers]', or use backbone.attention=sdpa"
+            "backbone.attention=xformers needs the extra: pip install -e '.[xformers]', or use backbone.attention=sdpa"
         )
     if not torch.cuda.is_available():
         raise AttentionError(

@@ -19,7 +19,7 @@ class TensorBoard(TensorBoardLogger):
 
     def __init__(self, save_dir: str) -> None:
         if find_spec("tensorboard") is None:
-            raise ValueError("logger=tensorboard needs a package: `pip install 'evax[tensorboard]'`, or leave it out")
+            raise ValueError("logger=tensorboard needs a package: `pip install -e '.[tensorboard]'`, or leave it out")
         super().__init__(save_dir, name="tensorboard", version="", default_hp_metric=False)
 
     @rank_zero_only

@@ -17,7 +17,7 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it quotes elements, w
 
 MAGIC = slice(128, 132)  # after a preamble of any content
 PALETTE = "PALETTE COLOR"
-CODECS = "pip install 'evax[codec]'"
+CODECS = "pip install -e '.[codec]'"
 
 
 def is_dicom(data: bytes) -> bool:

@@ -51,7 +51,7 @@ def _library() -> tuple[Any, Any]:
         import wandb_workspaces.reports.v2 as reports
         import wandb_workspaces.workspaces as workspaces
     except ImportError as error:
-        raise WorkspaceError("a view needs wandb-workspaces: `pip install 'evax[workspace]'`") from error
+        raise WorkspaceError("a view needs wandb-workspaces: `pip install -e '.[workspace]'`") from error
     return reports, workspaces
 
 

@@ -187,7 +187,7 @@ def test_a_compression_without_decoder_names_itself_and_the_fix(syntax, write, m
     monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.is_available", False)
     with pytest.raises(BadFilmError) as caught:
         read_grey(write(SMOOTH, syntax, PixelData=encapsulate([bytes(100)])))
-    fix = "convert it" if syntax == MPEG2MPML else r"pip install 'evax[codec]'"
+    fix = "convert it" if syntax == MPEG2MPML else r"pip install -e '.[codec]'"
     assert caught.value.reason == "codec"
     assert caught.value.detail.startswith(f"{syntax.name}: {fix}")
 

@@ -55,4 +55,4 @@ def test_a_missing_library_is_one_line_with_its_fix(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["workspace", "--entity", "lab"])
     assert stop.value.code == 2
-    assert capsys.readouterr().err == "error: a view needs wandb-workspaces: `pip install 'evax[workspace]'`\n"
+    assert capsys.readouterr().err == "error: a view needs wandb-workspaces: `pip install -e '.[workspace]'`\n"

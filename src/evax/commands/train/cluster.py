@@ -192,7 +192,7 @@ def size_of(cfg: DictConfig) -> Size:
 def check_cluster(cfg: DictConfig) -> None:
     """Say what a submission lacks on this machine."""
     if find_spec("submitit") is None:
-        raise ConfigError("trainer=slurm needs submitit; pip install 'evax[slurm]'")
+        raise ConfigError("trainer=slurm needs submitit; pip install -e '.[slurm]'")
     instantiate(cfg.cluster).check(size_of(cfg))
 
 
