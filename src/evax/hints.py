@@ -90,9 +90,20 @@ BASES = {"backbone": ("eva_x", "timm"), "tokenizer": ("timm",), "data": ("pack",
 OF_FOLDERS = ("raw_dir", "run")  # what a path alone stands for, where a command has it
 
 # Hydra's own options; those of the second line take a word.
-FLAGS = ("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m")
+FLAGS: tuple[str, ...] = ("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m")
 FLAGS += ("--shell-completion", "-sc")
-TAKING = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
+TAKING: tuple[str, ...] = (
+    "--cfg",
+    "-c",
+    "--package",
+    "-p",
+    "--config-path",
+    "-cp",
+    "--config-name",
+    "-cn",
+    "--config-dir",
+    "-cd",
+)
 TAKING += ("--experimental-rerun", "--info", "-i")
 
 
