@@ -51,7 +51,8 @@ def check_evaluation(cfg: DictConfig) -> None:
         raise ConfigError(f"images={cfg.images}: no such folder or file")
     if cfg.get("compare") is not None or (cfg.get("run") is None and cfg.get("weights") is None):
         return
-    data = OmegaConf.select(OmegaConf.load(Path(cfg.run) / CONFIG), "data") if cfg.get("run") is not None else cfg.data
+    saved = OmegaConf.load(Path(cfg.run) / CONFIG) if cfg.get("run") is not None else cfg
+    data = OmegaConf.select(saved, "data")
     if data is not None:
         pack, missing = pack_or_missing(data)
         if missing:
