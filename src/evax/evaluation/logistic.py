@@ -143,7 +143,11 @@ def forward(features: Float32[Tensor, "N D"], weights: Float[Tensor, "K D"]) -> 
     """Logits in the precision of the weights."""
     if weights.dtype == features.dtype:
         return weights @ features.T
-    return torch.cat([weights @ block.to(weights.dtype).T for block in features.split(block_size(features))], dim=1)
+    logits = torch.empty(len(weights), len(features), dtype=weights.dtype)
+    size = block_size(features)
+    for part, block in zip(logits.split(size, dim=1), features.split(size), strict=True):
+        part.copy_(weights @ block.to(weights.dtype).T)  # parts kept apart would leave holes that no block fits into
+    return logits
 
 
 def backward(features: Float32[Tensor, "N D"], values: Float[Tensor, "K N"]) -> Float[Tensor, "K D"]:
