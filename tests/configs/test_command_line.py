@@ -12,7 +12,7 @@ import pytest
 from composing import REPOSITORY, composed
 from hydra.core.global_hydra import GlobalHydra
 
-from evax.callbacks.metrics_csv import METRICS
+from evax.checkpoints.names import METRICS
 from evax.checkpoints.weight_files import CONFIG
 from evax.config import NOT_TEXT, RUN_DIR_VARIABLE, explain, save_config
 

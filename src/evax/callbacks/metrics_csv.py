@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-METRICS = "metrics.csv"
+from evax.checkpoints.names import METRICS
 
 
 def read_metrics(run_dir: Path) -> Iterator[tuple[int, dict[str, float]]]:

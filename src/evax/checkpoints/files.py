@@ -35,8 +35,9 @@ def step_file(step: int) -> str:
 
 
 def step_of(checkpoint: Path) -> int:
-    """The optimizer step in the name of a step file."""
-    return int(checkpoint.stem.rpartition("-")[2])
+    """The optimizer step in the name of a step file; -1 where there is none."""
+    digits = re.findall(r"\d+", checkpoint.stem)
+    return int(digits[-1]) if digits else -1
 
 
 def write_checkpoint(state: Mapping[str, Any], path: str | Path) -> str:
@@ -128,7 +129,7 @@ def newest_valid(folder: str | Path, pattern: str = STEP_FILES) -> Path | None:
     """The intact checkpoint of the highest step, or None; damaged ones are moved to `corrupt/` and logged."""
     folder = Path(folder)
     index = read_index(folder)
-    for path in sorted(folder.glob(pattern), key=_step, reverse=True):
+    for path in sorted(folder.glob(pattern), key=step_of, reverse=True):
         damage = find_damage(path, index[path.name].sha256 if path.name in index else None)
         if damage is None:
             return path
@@ -142,7 +143,7 @@ def newest_valid(folder: str | Path, pattern: str = STEP_FILES) -> Path | None:
 def prune(folder: str | Path, keep: int, pattern: str = STEP_FILES) -> None:
     """Remove all but the `keep` highest steps; nothing is removed unless the highest is intact."""
     folder = Path(folder)
-    files = sorted(folder.glob(pattern), key=_step)
+    files = sorted(folder.glob(pattern), key=step_of)
     if len(files) <= keep or find_damage(files[-1]) is not None:
         return
     removed = files[: len(files) - keep]
@@ -156,8 +157,3 @@ def has_room(folder: str | Path, num_bytes: int, copies: int) -> bool:
     folder = Path(folder).absolute()
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     return shutil.disk_usage(existing).free >= num_bytes * (copies + 1)
-
-
-def _step(path: Path) -> int:
-    digits = re.findall(r"\d+", path.stem)
-    return int(digits[-1]) if digits else -1

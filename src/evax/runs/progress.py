@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from evax.checkpoints.export import read_config, run_folder
 from evax.checkpoints.files import STEP_FILES, CheckpointReadError, load_plain, step_of
-from evax.checkpoints.weight_files import CHECKPOINTS, find_file
+from evax.checkpoints.names import BEST, CHECKPOINTS, METRICS
+from evax.checkpoints.weight_files import find_file
 
-METRICS = "metrics.csv"  # of a run directory
 INCOMPLETE = "incomplete training"  # opens what is said of it
 
 
@@ -46,8 +46,9 @@ def incomplete(notes: Iterable[str]) -> list[str]:
 
 
 def progress_of(weights: Path) -> Progress | None:
-    """How far the run of `weights` has come; of a file elsewhere, how far the file itself is.
+    """How far the run of `weights` has come, by its folder or best checkpoint; of another file, how far it is itself.
 
+    All steps are those of the configuration, or of the newest checkpoint where that was written for more epochs.
     None where nothing tells: of files of others, and of runs of versions that did not keep it.
     """
     file = find_file(weights)
@@ -56,13 +57,20 @@ def progress_of(weights: Path) -> Progress | None:
     told = _told(file)
     if told is None or not config:
         return told and told.progress
-    reached = newest_step(run_dir) or _last_row(run_dir / METRICS) or told.progress.step
-    return Progress(reached, told.total(config["trainer"]["max_epochs"]))
+    newest = (newest_step(run_dir) or _last_row(run_dir / METRICS)) if file.name == BEST else 0
+    epochs = max(config["trainer"]["max_epochs"], planned_epochs(run_dir) or told.epochs)
+    return Progress(newest or told.progress.step, told.total(epochs))
+
+
+def planned_epochs(run_dir: Path) -> int:
+    """The epochs that the newest checkpoint of a run that tells them was written for, 0 before there is one."""
+    files = sorted(run_dir.glob(f"{CHECKPOINTS}/{STEP_FILES}"), key=step_of, reverse=True)
+    return next((told.epochs for file in files if (told := _told(file))), 0)
 
 
 def newest_step(run_dir: Path) -> int:
     """The step of a run's newest checkpoint, 0 before there is one."""
-    return max((step_of(file) for file in run_dir.glob(f"{CHECKPOINTS}/{STEP_FILES}")), default=0)
+    return max(0, 0, *map(step_of, run_dir.glob(f"{CHECKPOINTS}/{STEP_FILES}")))
 
 
 class _Told(NamedTuple):
@@ -70,6 +78,11 @@ class _Told(NamedTuple):
 
     progress: Progress
     steps_per_epoch: int = 0
+
+    @property
+    def epochs(self) -> int:
+        """The epochs that the file was written for (0: not told)."""
+        return self.progress.total // self.steps_per_epoch if self.steps_per_epoch else 0
 
     def total(self, max_epochs: int) -> int:
         """All steps of so many epochs, which may have become more since the file was written."""

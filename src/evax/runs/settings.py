@@ -340,8 +340,6 @@ def changed_keys(overrides: Sequence[str]) -> list[str]:
             continue
         if key.removeprefix("trainer.") in LIMITS:
             raise ConfigError(f"{key}: a run keeps it from its first step on; leave it out, or start a new run")
-        if key.removeprefix("trainer.") in LIMITS:
-            raise ConfigError(f"{key}: a run keeps it from its first step on; leave it out, or start a new run")
         if not f"{key}.".startswith(tuple(f"{allowed}." for allowed in RESUMABLE)):
             raise ConfigError(
                 f"{key}: a resumed run keeps its saved configuration; only {', '.join(RESUMABLE)} may change"

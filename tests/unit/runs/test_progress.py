@@ -8,7 +8,7 @@ import yaml
 
 from evax.checkpoints.files import step_file, write_checkpoint
 from evax.runs.choice import choice_of, notes_on_start
-from evax.runs.progress import Progress, notes_on_progress, progress_of
+from evax.runs.progress import Progress, notes_on_progress, planned_epochs, progress_of
 
 
 def checkpoint(step, **beside):
@@ -30,8 +30,8 @@ def write(folder, **trainer):
     (folder / "config.yaml").write_text(yaml.safe_dump({"trainer": trainer, "protocol": "clean"}))
 
 
-def test_a_run_is_as_far_as_its_newest_checkpoint_whichever_of_its_files_is_asked(run):
-    for path in (run, run / "best.ckpt", run / "checkpoints" / "step-000020.ckpt"):
+def test_a_run_is_as_far_as_its_newest_checkpoint_and_so_is_its_best(run):
+    for path in (run, run / "best.ckpt", run / "checkpoints" / "step-000030.ckpt"):
         assert progress_of(path) == Progress(30, 30)
         assert notes_on_progress(path) == []
     (run / "checkpoints" / "step-000030.ckpt").unlink()
@@ -41,9 +41,38 @@ def test_a_run_is_as_far_as_its_newest_checkpoint_whichever_of_its_files_is_aske
         assert choice_of(path).notes == ["incomplete training: step 20 of 30"]
 
 
+def test_another_checkpoint_of_a_complete_run_is_as_far_as_its_own_step(run):
+    early = run / "checkpoints" / "step-000020.ckpt"
+    copy = shutil.copy(early, run / "mine.ckpt")
+    for path in (early, copy):
+        assert notes_on_progress(path) == ["incomplete training: step 20 of 30"]
+        assert choice_of(path).notes == ["incomplete training: step 20 of 30"]
+    told = ["began from step-000020.ckpt: incomplete training: step 20 of 30"]
+    assert notes_on_start({"weights": str(early)}) == told
+
+
 def test_more_epochs_make_a_complete_run_incomplete(run):
     write(run, max_epochs=5)
     assert progress_of(run) == Progress(30, 50)
+    assert progress_of(run / "checkpoints" / "step-000020.ckpt") == Progress(20, 50)
+
+
+def test_fewer_epochs_in_the_configuration_make_no_run_complete(run):
+    write(run, max_epochs=2)
+    (run / "checkpoints" / "step-000030.ckpt").write_bytes(b"PK")  # damaged: the one before it tells
+    for path in (run, run / "checkpoints" / "step-000020.ckpt"):
+        assert progress_of(path).total == 30
+    assert planned_epochs(run) == 3
+    shutil.rmtree(run / "checkpoints")
+    assert progress_of(run) == Progress(10, 30)
+    assert planned_epochs(run) == 0
+
+
+def test_the_newest_checkpoint_tells_what_was_planned_not_the_best(run):
+    for step in (40, 20, 30):
+        write_checkpoint(checkpoint(step, max_epochs=4), run / "checkpoints" / step_file(step))
+    assert planned_epochs(run) == 4
+    assert progress_of(run) == Progress(40, 40)
 
 
 @pytest.mark.parametrize(("last", "found"), [(30, Progress(30, 30)), (17, Progress(17, 30)), (None, Progress(10, 30))])

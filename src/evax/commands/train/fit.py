@@ -11,10 +11,9 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from omegaconf import DictConfig
 
-from evax.callbacks.metrics_csv import METRICS
 from evax.checkpoints.files import newest_valid, step_of
+from evax.checkpoints.names import CHECKPOINTS, CONFIG, METRICS
 from evax.checkpoints.published import published_file
-from evax.checkpoints.weight_files import CHECKPOINTS, CONFIG
 from evax.commands.train.banner import banner
 from evax.commands.train.coverage import validation_coverage
 from evax.commands.train.then import check_then
@@ -23,7 +22,7 @@ from evax.data.module import PackDataModule
 from evax.runs.build import build_task, build_trainer, check_films, open_data, quiet, rewind
 from evax.runs.gate import check_unseen
 from evax.runs.launch import difference, held, is_first_rank
-from evax.runs.progress import Progress, newest_step
+from evax.runs.progress import Progress, newest_step, planned_epochs
 from evax.runs.settings import PLACES, is_supervised, is_trial
 
 log = logging.getLogger(__name__)
@@ -35,6 +34,7 @@ def claimed(cfg: DictConfig, run_dir: Path, *, is_new: bool = True) -> Iterator[
     if not is_first_rank():
         if is_new:
             claim(cfg, run_dir)
+        check_epochs(cfg, run_dir)
         logging.getLogger("evax").setLevel(logging.WARNING)
         yield
         return
@@ -42,6 +42,7 @@ def claimed(cfg: DictConfig, run_dir: Path, *, is_new: bool = True) -> Iterator[
     with held(run_dir):
         if is_new:
             claim(cfg, run_dir)
+        check_epochs(cfg, run_dir)
         with forgotten(run_dir, whole=not was_there) if is_new and was_empty else nullcontext():
             save_config(cfg, run_dir / CONFIG)
             yield
@@ -74,6 +75,16 @@ def claim(cfg: DictConfig, run_dir: Path) -> None:
             "or choose another name"
         )
     run_dir.mkdir(parents=True, exist_ok=True)
+
+
+def check_epochs(cfg: DictConfig, run_dir: Path) -> None:
+    """Refuse to end a run earlier than planned: its learning rate would not have come down."""
+    planned = planned_epochs(run_dir)
+    if cfg.trainer.max_epochs < planned:
+        raise ConfigError(
+            f"trainer.max_epochs={cfg.trainer.max_epochs}: the learning rate of {run_dir} was planned for {planned} "
+            f"epochs; resume with trainer.max_epochs={planned}, or start a new run"
+        )
 
 
 def check_weights(cfg: DictConfig, data: PackDataModule) -> None:

@@ -54,7 +54,7 @@ def cost(films: int, batch_size: int, epochs: int, step_seconds: float, devices:
     return Cost(steps, hours, hours * devices)
 
 
-def fitting_batch(batch: int, bytes_at_batch: int, bytes_at_double: int, usable_bytes: int) -> int | None:
+def largest_fitting_batch(batch: int, bytes_at_batch: int, bytes_at_double: int, usable_bytes: int) -> int | None:
     """The largest batch whose memory fits, along the line through two measurements; None where there is no slope."""
     bytes_per_film = (bytes_at_double - bytes_at_batch) / batch
     if bytes_per_film <= 0:
@@ -185,7 +185,7 @@ def largest_batch(cfg: DictConfig, micro_batch: int, peak: int, films: int) -> s
         double = peak_when_taken(cfg, 2 * micro_batch)
     except OUT_OF_MEMORY:
         return f"{micro_batch} films a device; {2 * micro_batch} do not fit"
-    guess = fitting_batch(micro_batch, peak, double, int(USABLE * usable_bytes(on_gpu, peak)))
+    guess = largest_fitting_batch(micro_batch, peak, double, int(USABLE * usable_bytes(on_gpu, peak)))
     guess = guess and min(guess, films)
     if guess is None:
         return f"at least {2 * micro_batch} films a device: memory did not grow from {micro_batch} to {2 * micro_batch}"

@@ -8,13 +8,13 @@ from composing import composed
 from lightning.pytorch import Callback
 from training_runs import digest
 
-from evax.checkpoints.files import newest_valid, read_checkpoint
+from evax.checkpoints.files import newest_valid, read_checkpoint, step_file, write_checkpoint
 from evax.commands.evaluate.compare import compare
 from evax.commands.evaluate.probe import evaluate
 from evax.commands.train import fit
 from evax.commands.train.follow import follow
 from evax.commands.train.start import train
-from evax.config import ConfigError
+from evax.config import ConfigError, save_config
 from evax.predict.loading import load_classifier
 from evax.report import card as cards
 from evax.report.canvas import slide
@@ -161,6 +161,51 @@ def test_a_stopped_run_scores_nothing_and_ends_as_if_it_had_not_been(
     assert not any((run_dir / name).exists() for name in ("results.json", "report_card.json", "predictions"))
     train(composed(f"resume={run_dir}"), run_dir, [f"resume={run_dir}"])
     assert end_of(run_dir) == end_of(whole) == (STEPS, end_of(whole)[1])
+
+
+def begun(run_dir, step, max_epochs=10):
+    """A run of 10 epochs of 5 steps that has come so far, with `max_epochs` in its configuration."""
+    run_dir.mkdir()
+    save_config(
+        composed("experiment=demo_finetune", *SHORT, f"trainer.max_epochs={max_epochs}"), run_dir / "config.yaml"
+    )
+    state = {"state_dict": {}, "global_step": step, "steps_per_epoch": 5, "max_epochs": 10}
+    write_checkpoint(state, run_dir / "checkpoints" / step_file(step))
+    return (run_dir / "config.yaml").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("step", "saved", "words"),
+    [
+        (40, 10, ["trainer.max_epochs=8"]),  # all steps of 8 epochs are taken
+        (40, 10, ["trainer.max_epochs=9"]),
+        (50, 10, ["trainer.max_epochs=8"]),  # a complete run
+        (40, 8, []),  # of a version that let it through
+    ],
+)
+def test_a_run_cannot_be_made_complete_by_fewer_epochs(step, saved, words, tmp_path):
+    run_dir = tmp_path / "run"
+    before, words = begun(run_dir, step, saved), [f"resume={run_dir}", *words]
+    told = r"^trainer\.max_epochs=[89]: the learning rate of .*run was planned for 10 epochs; .*trainer\.max_epochs=10"
+    with pytest.raises(ConfigError, match=told):
+        train(composed(*words), run_dir, words)
+    assert (run_dir / "config.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(("step", "saved", "epochs"), [(40, 10, 10), (40, 8, 10), (40, 10, 12), (50, 10, 12)])
+def test_a_run_goes_on_to_its_end_and_beyond(step, saved, epochs, tmp_path):
+    begun(tmp_path / "run", step, saved)
+    words = [f"trainer.max_epochs={epochs}"]
+    with fit.claimed(resumed_config(composed(*words), tmp_path / "run", words), tmp_path / "run", is_new=False):
+        assert f"max_epochs: {epochs}" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_without_a_checkpoint_the_epochs_are_free(tmp_path):
+    begun(tmp_path / "run", 5)
+    (tmp_path / "run" / "checkpoints" / step_file(5)).unlink()
+    words = ["trainer.max_epochs=8"]
+    with fit.claimed(resumed_config(composed(*words), tmp_path / "run", words), tmp_path / "run", is_new=False):
+        pass
 
 
 def test_what_is_made_of_a_stopped_run_says_how_far_it_was(stopped_by, probe_pack, tmp_path, caplog):

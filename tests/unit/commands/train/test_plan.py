@@ -9,7 +9,7 @@ from evax.commands.train.plan import (
     Pace,
     Stopwatch,
     cost,
-    fitting_batch,
+    largest_fitting_batch,
     num_devices,
     pace_that_fits,
     plan,
@@ -22,9 +22,11 @@ def test_a_recipe_costs_its_steps_at_the_measured_speed():
 
 
 def test_the_fitting_batch_lies_on_the_line_through_two_measurements():
-    assert fitting_batch(8, bytes_at_batch=180, bytes_at_double=260, usable_bytes=505) == 40  # 100 and 10 a film
-    assert fitting_batch(8, bytes_at_batch=180, bytes_at_double=260, usable_bytes=90) == 0
-    assert fitting_batch(8, bytes_at_batch=180, bytes_at_double=180, usable_bytes=500) is None
+    assert (
+        largest_fitting_batch(8, bytes_at_batch=180, bytes_at_double=260, usable_bytes=505) == 40
+    )  # 100 and 10 a film
+    assert largest_fitting_batch(8, bytes_at_batch=180, bytes_at_double=260, usable_bytes=90) == 0
+    assert largest_fitting_batch(8, bytes_at_batch=180, bytes_at_double=180, usable_bytes=500) is None
 
 
 def test_the_first_steps_are_not_counted():
