@@ -28,7 +28,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from evax.data.atomic import write_atomically
 from evax.data.files import is_text, printable
-from evax.hints import BASES, KEYS, misread, nearest, nearest_choice, nearest_key
+from evax.hints import BASES, KEYS, NO, misread, nearest, nearest_choice, nearest_key
 
 # A target must live under one of these names, and be a class defined there or one of FUNCTIONS.
 PACKAGES = ("evax", "lightning.pytorch", "torch.optim", "torch.utils.data")
@@ -86,6 +86,7 @@ SCHEMAS = {
 }
 
 GROUPS = ("experiment", "adapt", "debug")  # that leave no key of their own
+OPTIONAL = (*GROUPS, "then", "sweep", "cluster")  # of which nothing need be chosen
 
 # Trainer arguments that follow from other keys, would break what a resume relies on, or end a run before its last step;
 # and what to use instead.
@@ -299,6 +300,8 @@ def explain(error: BaseException) -> str:
         return f"{root.full_key}: {first_line}"
     if is_of_user(root):
         return first_line if not isinstance(root, OSError) or root.strerror is None else _of_file(root)
+    if str(root).startswith("Config group override must be a string") and (told := _no_choice()):
+        return told
     built = re.search(r"full_key: (\S+)", str(error)) if isinstance(root, TypeError) else None
     return f"{type(root).__name__}: {first_line}" + (f" (in {built[1]})" if built else "")
 
@@ -371,6 +374,20 @@ def _choice_hint(root: MissingConfigException) -> str:
             f"a pack by data.pack={choice}; {nearest_choice(group, '', root.options or ())}"
         )
     return f"{asked}: {ELSEWHERE.get(asked) or f'no such choice; {nearest_choice(group, choice, root.options or ())}'}"
+
+
+def _no_choice() -> str | None:
+    """What to write in place of a group without a choice (logger=false), the first on the command line."""
+    for group, _, value in (word.lstrip("+").partition("=") for word in sys.argv[1:]):
+        options = _choices_of(Path(sys.argv[0]).parent / "conf").get(group)
+        if options is None or not re.fullmatch(r"true|false|null|[-+\d._e]+", value, re.IGNORECASE):
+            continue
+        if group == "callbacks" and value.lower() in NO:
+            return f"{group}={value}: a run needs some; write ~callbacks.NAME to leave one out, as ~callbacks.pictures"
+        if value.lower() in NO and group in ("logger", *OPTIONAL):
+            return f"{group}={value}: write ~{group}"
+        return f"{group}={value}: is no choice; write {group}=NAME {nearest_choice(group, value, options)}"
+    return None
 
 
 class Terminal(logging.StreamHandler):
@@ -473,9 +490,17 @@ def check_words(words: Sequence[str], script: Path) -> None:
         return
     schema = SCHEMAS.get(f"{script.stem}_schema", TRAIN_KEYS)
     usual = {key for keys in KEYS.values() for key in keys if re.split("[.=]", key)[0] in schema}
-    if told := misread(words, [*_names_in(schema), *(GROUPS if schema is TRAIN_KEYS else ()), *usual]):
+    has_own = any(re.match(r"--config-dir|-cd", word) for word in words)  # choices of the user's own
+    choices = {} if has_own else _choices_of(script.parent / "conf")
+    if told := misread(words, [*_names_in(schema), *(GROUPS if schema is TRAIN_KEYS else ()), *usual], choices):
         composed = _names_composed(words, script)
-        raise ConfigError((composed and misread(words, composed)) or told)
+        raise ConfigError((composed and misread(words, composed, choices)) or told)
+
+
+def _choices_of(conf: Path) -> dict[str, list[str]]:
+    """The choices of each group."""
+    groups = [group for group in conf.glob("*") if group.is_dir()]
+    return {group.name: sorted(path.stem for path in group.glob("*.yaml")) for group in groups}
 
 
 def _names_composed(words: Sequence[str], script: Path) -> list[str]:

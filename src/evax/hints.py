@@ -1,7 +1,9 @@
 """What a misspelt name was meant to be, and what people who come from other tools type for it."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 LONG_LIST, CATALOGUE = 20, 100  # names: shown whole without a close match; never shown whole
@@ -87,6 +89,31 @@ CHOICES: dict[str, dict[str, str]] = {
 # Choices that are only the beginning of others, or need a name of their own: never a hint.
 BASES = {"backbone": ("eva_x", "timm"), "tokenizer": ("timm",), "data": ("pack", "masked")}
 
+# Other tools' names whose values count something else than the key that stands for them, and what the key counts.
+EPOCHS, ROWS = "in epochs", "the images on a device at once"
+UNITS = {
+    **dict.fromkeys(("max_steps", "steps", "warmup", "warmup_steps", "val_every", "eval_every"), EPOCHS),
+    **dict.fromkeys(("accumulate", "accum_iter", "accumulate_grad_batches"), ROWS),
+    **dict.fromkeys(("blr", "base_lr"), "the rate of the whole batch"),
+}
+_WHOLE, _REAL = re.compile(r"[+-]?\d+"), re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# What the value of a key looks like, and how else to ask for one.
+FORMS: dict[str, tuple[re.Pattern[str], str]] = {
+    **dict.fromkeys(("trainer.max_epochs", "trainer.check_val_every_n_epoch"), (_WHOLE, f"N, {EPOCHS}")),
+    **dict.fromkeys(("batch_size", "trainer.num_nodes", "data.num_workers", "workers", "seed"), (_WHOLE, "N")),
+    **dict.fromkeys(("image_size", "size"), (_WHOLE, "N, the side in pixels")),
+    "per_device_batch": (_WHOLE, f"N, {ROWS}"),
+    "optim.warmup_epochs": (_REAL, f"N, {EPOCHS}"),
+    **dict.fromkeys(("optim.lr", "optim.final_lr", "optim.weight_decay", "trainer.gradient_clip_val"), (_REAL, "N")),
+    "masking.ratio": (re.compile(r"0?\.\d*[1-9]\d*"), "N, between 0 and 1"),
+    "trainer.devices": (re.compile(r"auto|[1-9]\d*|\[\d+(,\d+)*\]"), "N"),
+}
+PATHS = {"weights": "FILE", "resume": "RUN_DIR", "run": "RUN_DIR", "raw_dir": "FOLDER", "images": "FOLDER"}
+PATHS |= {"data.pack": "FOLDER", "hydra.run.dir": "FOLDER"}
+NO, YES = ("false", "no", "off", "none", "null"), ("true", "yes", "on")
+FULL = ("32", "32-true", "fp32", "float32", "float", "full")  # precision
+_PLAIN = re.compile(r"[\w./:+@%-]+|\[[\w./:+@%,-]*\]", re.ASCII)  # what neither a shell nor Hydra reads otherwise
+
 OF_FOLDERS = ("raw_dir", "run")  # what a path alone stands for, where a command has it
 
 # Hydra's own options; those of the second line take a word.
@@ -136,14 +163,14 @@ def nearest_key(name: str, beside: Iterable[Any], everywhere: Sequence[str]) -> 
     """
     meant = meant_key(name, everywhere)
     if meant is not None:
-        return f"did you mean '{meant}'?"
+        return f"did you mean '{meant}'{_unit(name)}?"
     siblings = [str(each) for each in beside]
     if not difflib.get_close_matches(name, siblings, n=1):
         leaves = {key.rpartition(".")[2] for key in everywhere}
         leaves |= {name for name, keys in KEYS.items() if "=" not in keys[0]}
         for close in difflib.get_close_matches(name, sorted(leaves), n=NUM_NEAREST, cutoff=CLOSE):
             if meant := meant_key(close, everywhere):
-                return f"did you mean '{meant}'?"
+                return f"did you mean '{meant}'{_unit(close)}?"
     return nearest(name, siblings)
 
 
@@ -155,11 +182,21 @@ def meant_key(name: str, everywhere: Sequence[str]) -> str | None:
     return known or (found[0] if found else None)
 
 
-def misread(words: Sequence[str], everywhere: Sequence[str]) -> str | None:
+def _unit(name: str) -> str:
+    """What the key that stands for another tool's counts, where that is something else."""
+    unit = UNITS.get(name.replace("-", "_").lower())
+    return f", {unit}," if unit else ""
+
+
+def misread(
+    words: Sequence[str], everywhere: Sequence[str], choices: Mapping[str, Sequence[str]] | None = None
+) -> str | None:
     """Of the words of a command line the first that Hydra would take for something else, and how to write it.
 
-    `everywhere` are the keys that the command has, as far as they are known before it is composed.
+    `everywhere` are the keys that the command has, as far as they are known before it is composed; `choices` those of
+    its groups. What is proposed is accepted, or asks for a value in capitals.
     """
+    choices = choices or {}
     place = 0
     while place < len(words):
         word, following = words[place], words[place + 1] if place + 1 < len(words) else None
@@ -170,8 +207,8 @@ def misread(words: Sequence[str], everywhere: Sequence[str]) -> str | None:
         elif is_flag:
             place += 1
         elif word.startswith("-"):
-            return _with_dashes(word, following, everywhere)
-        elif told := _with_blanks(words, place, everywhere):
+            return _with_dashes(word, following, everywhere, choices)
+        elif told := _with_blanks(words, place, everywhere, choices):
             return told
         else:
             place += 1
@@ -183,33 +220,123 @@ def _is_value(word: str | None) -> bool:
     return word is not None and "=" not in word and (not word.startswith("-") or word[1:2].isdigit())
 
 
-def _with_dashes(word: str, following: str | None, everywhere: Sequence[str]) -> str:
+def _with_dashes(
+    word: str, following: str | None, everywhere: Sequence[str], choices: Mapping[str, Sequence[str]]
+) -> str:
     """What to write in place of --KEY VALUE, --KEY=VALUE or -KEY."""
     name, is_given, value = word.lstrip("-").partition("=")
     typed = word
     if not is_given and _is_value(following):
         value, typed = str(following), f"{word} {following}"
     name = name.replace("-", "_")
-    key = name if name in everywhere or "." in name else meant_key(name, everywhere)
+    key = _key_of(name, everywhere)
     if key is None:
         close = difflib.get_close_matches(word, [*FLAGS, *TAKING], n=1, cutoff=CLOSE)
         hint = f" (did you mean {close[0]}?)" if close and close[0] != word else ""
         return f"{typed}: no such option{hint}; settings are written KEY=VALUE without dashes, --help lists them"
-    return f"{typed}: write {key}" if "=" in key else f"{typed}: write {key}={value or 'VALUE'}"
+    return f"{typed}: {_advice(name, key, value, everywhere, choices)}"
 
 
-def _with_blanks(words: Sequence[str], place: int, everywhere: Sequence[str]) -> str | None:
+def _key_of(name: str, everywhere: Sequence[str]) -> str | None:
+    """The key that is called `name` in full, or meant by it; None without any."""
+    if name in everywhere:
+        return name
+    if "." not in name:
+        return meant_key(name, everywhere)
+    section, _, last = name.rpartition(".")
+    return (section == "trainer" and meant_key(last, everywhere)) or name  # its arguments are Lightning's
+
+
+def _advice(name: str, key: str, value: str, everywhere: Sequence[str], choices: Mapping[str, Sequence[str]]) -> str:
+    """What to do in place of giving `value` to `name`, which means `key`; never what would be refused."""
+    last = name.rpartition(".")[2].lower()
+    is_no = value.lower() in NO
+    if "=" in key:
+        return "leave it out" if is_no or value == "0" else f"write {key}"
+    if key in ("trainer.precision", "trainer.accelerator", "trainer.devices"):
+        return f"write {_of_machine(last, key, value)}"
+    if not value:
+        return f"write {key}={f'N, {UNITS[last]}' if last in UNITS else 'VALUE'}"
+    if last in UNITS and last != key.rpartition(".")[2]:
+        return f"write {key}=N, {UNITS[last]}"
+    if key in choices:
+        return _of_group(key, value, everywhere, choices[key])
+    if key in PATHS and (is_no or value.lower() in YES):
+        return "leave it out" if is_no else f"write {key}={PATHS[key]}"
+    form, otherwise = FORMS.get(key, (None, ""))
+    if form is not None and not form.fullmatch(value):
+        return f"write {key}={otherwise}"
+    return f"write {_quoted(key, value)}"
+
+
+def _of_group(group: str, value: str, everywhere: Sequence[str], options: Sequence[str]) -> str:
+    """A choice of a group, by the name that it has here; a file of settings is an experiment."""
+    if group == "data" and "/" in value:
+        return f"write {_quoted('raw_dir' if 'raw_dir' in everywhere else 'data.pack', value)}"
+    bare = re.sub(r"\.ya?ml$", "", value.rpartition("/")[2]) if group == "experiment" else value
+    known = CHOICES.get(group, {}).get(bare.lower(), bare)
+    if "=" in known and known.partition("=")[0] in everywhere:
+        return f"write {known}"
+    if known in options and known not in BASES.get(group, ()):
+        return f"write {group}={known}"
+    return f"write {group}=NAME; {nearest_choice(group, bare, options)}"
+
+
+def _of_machine(name: str, key: str, value: str) -> str:
+    """Where and how precisely to compute, of what other tools call `name`."""
+    low, index = value.lower(), re.fullmatch(r"(?:cuda|gpu)?:?(\d+)", value.lower())
+    if key == "trainer.precision":
+        kept = "32-true" if low in (*FULL, *NO, "0") else "bf16-mixed"
+        return f"{key}={low if low in ('auto', '64', '64-true') else kept}"
+    if key == "trainer.accelerator":
+        is_off = low in (*NO, "0")
+        if name in ("cpu", "cuda"):
+            return f"{key}={'cpu' if (name == 'cpu') != is_off else 'gpu'}"
+        chosen = f" trainer.devices=[{index[1]}]" if index else ""
+        return f"{key}={low if low in ('auto', 'cpu', 'mps') else 'gpu'}{chosen}"
+    form, otherwise = FORMS[key]
+    is_count = name not in ("gpus", "gpu")
+    if low == "0" and is_count:
+        return "trainer.accelerator=cpu"
+    if index and (name == "gpu" or low == "0" or not low.isdigit()):
+        return f"{key}=[{index[1]}]"
+    if low in ("all", "-1", *YES):
+        return f"{key}=auto"
+    if re.fullmatch(r"\d+(,\d+)+", low):
+        return f"{key}=[{low}]"
+    return f"{key}={low if form.fullmatch(low) else otherwise}"
+
+
+def _quoted(key: str, value: str) -> str:
+    """KEY=VALUE as it is typed: several values as a list, and a value of special characters in quotes."""
+    several = value.split(",")
+    if (
+        key not in (*PATHS, "name")
+        and len(several) > 1
+        and all(re.fullmatch(r"[\w./-]+", each, re.ASCII) for each in several)
+    ):
+        value = f"[{value}]"
+    if _PLAIN.fullmatch(value) or value[:1] in "[{":
+        return f"{key}={value}"
+    inner = re.sub(r'(\\*)(")', r"\1\1\\\2", value)
+    return shlex.quote(f'{key}="{inner}"')
+
+
+def _with_blanks(
+    words: Sequence[str], place: int, everywhere: Sequence[str], choices: Mapping[str, Sequence[str]]
+) -> str | None:
     """What to write in place of KEY VALUE, KEY = VALUE, or a list with blanks outside quotes."""
     word, following = words[place], words[place + 1 : place + 3]
     if "=" not in word and "/" in word and (key := next((key for key in OF_FOLDERS if key in everywhere), None)):
-        return f"{word}: write {key}={word}"
+        return f"{word}: write {_quoted(key, word)}"
     if not following:
         return None
     if word.endswith("=") and word != "=" and _is_value(following[0]):
-        return f"{word} {following[0]}: write {word}{following[0]}"
+        return f"{word} {following[0]}: {_meant(word[:-1], following[0], everywhere, choices)}"
     if "=" not in word and following[0].startswith("="):
         value = following[0][1:] or "".join(following[1:])
-        return f"{word} {' '.join(following[: 1 if following[0] != '=' else 2])}: write {word}={value}"
+        typed = f"{word} {' '.join(following[: 1 if following[0] != '=' else 2])}"
+        return f"{typed}: {_meant(word, value, everywhere, choices)}"
     if word.count("[") > word.count("]"):
         together = word
         for each in words[place + 1 :]:
@@ -219,5 +346,10 @@ def _with_blanks(words: Sequence[str], place: int, everywhere: Sequence[str]) ->
     if "=" not in word and not word.startswith("~") and _is_value(following[0]):
         key = word if word in everywhere else meant_key(word, everywhere)
         if key is not None and "=" not in key:
-            return f"{word} {following[0]}: write {key}={following[0]}"
+            return f"{word} {following[0]}: {_advice(word, key, following[0], everywhere, choices)}"
     return None
+
+
+def _meant(name: str, value: str, everywhere: Sequence[str], choices: Mapping[str, Sequence[str]]) -> str:
+    """What to do in place of giving `value` to `name`, which may be no key at all."""
+    return _advice(name, _key_of(name, everywhere) or name, value, everywhere, choices)

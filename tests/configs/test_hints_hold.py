@@ -2,13 +2,15 @@
 
 import inspect
 import re
+import shlex
 
 import pytest
 from composing import CONF, composed
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from lightning.pytorch import Trainer
 
-from evax.config import ADDABLE, RESERVED, SCHEMAS, ConfigError, check_config, names_of
+from evax.config import ADDABLE, RESERVED, SCHEMAS, ConfigError, check_config, check_words, explain, names_of
 from evax.hints import BASES, CHOICES, FLAGS, KEYS, TAKING
 from evax.runs.settings import check_run
 
@@ -68,6 +70,46 @@ def test_every_other_name_of_a_key_leads_to_one():
             assert group in names
             if is_choice and (CONF / group).is_dir():
                 assert choice in choices(group)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--fp16 true --arch vit_small --gpus all --optimizer adam --epochs 3 --bs 8",
+        "--precision 16 --dataset nih --device cuda:0 --config demo_pretrain.yaml --name a,b",
+        "--gpus 0,1 --amp false --model vit_b --mask_ratio .4 --wandb true --raw_dir /a(1)",
+    ],
+)
+def test_what_is_written_again_is_accepted(line):
+    words = []
+    for typed in re.findall(r"--\w+ \S+", line.replace("--raw_dir", "--data_path")):
+        with pytest.raises(ConfigError) as caught:
+            check_words(typed.split(), CONF.parent / "train.py")
+        words += shlex.split(str(caught.value).partition(": write ")[2])
+    assert not any(each.is_sweep_override() for each in OverridesParser.create().parse_overrides(words))
+    check_run(composed(*words))
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        *(
+            ("logger=false", "write ~logger"),
+            ("logger=null", "write ~logger"),
+            ("experiment=null", "write ~experiment"),
+        ),
+        ("callbacks=null", "a run needs some; write ~callbacks.NAME to leave one out, as ~callbacks.pictures"),
+        ("logger=true", "is no choice; write logger=NAME (valid: none, tensorboard, wandb)"),
+        ("trainer=null", "is no choice; write trainer=NAME (valid: ddp, default, slurm)"),
+    ],
+)
+def test_a_group_without_a_choice_is_told_what_to_write(word, told, monkeypatch):
+    monkeypatch.setattr("sys.argv", [str(CONF.parent / "train.py"), "seed=0", word])
+    with pytest.raises(Exception) as caught:
+        composed("seed=0", word)
+    assert explain(caught.value) == f"{word}: {told}"
+    if instead := re.search(r"~[\w.]+$", told):
+        check_run(composed(instead[0]))
 
 
 def test_trainer_arguments_are_told_by_their_true_names():

@@ -108,6 +108,90 @@ def test_words_that_hydra_would_misread_are_written_again(line, told):
     assert misread(line.split(), EVERYWHERE).startswith(told)
 
 
+OTHERS = (
+    *(*EVERYWHERE, "trainer.precision", "trainer.accelerator", "optim.warmup_epochs", "per_device_batch", "resume"),
+    *("backbone", "model", "tokenizer", "experiment", "name", "weights"),
+)
+CHOSEN = {
+    "backbone": ("eva_x", "eva_x_small", "timm"), "model": ("mim",), "data": ("cxr14", "masked"),
+    "tokenizer": ("hog", "mgca_vit_b"), "experiment": ("demo_pretrain",), "logger": ("none", "wandb"),
+    "optim": ("eva_x", "sgd"),
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        *(
+            ("--precision 16", "write trainer.precision=bf16-mixed"),
+            ("--fp16 true", "write trainer.precision=bf16-mixed"),
+        ),
+        *(("--amp false", "write trainer.precision=32-true"), ("fp16 = true", "write trainer.precision=bf16-mixed")),
+        *(("--bf16", "write trainer.precision=bf16-mixed"), ("--precision 64", "write trainer.precision=64")),
+        *(("--arch vit_small", "write backbone=eva_x_small"), ("arch vit_small", "write backbone=eva_x_small")),
+        *(("--model vit_s", "write backbone=eva_x_small"), ("--arch eva_x", "write backbone=NAME; ")),
+        *(
+            ("--dataset nih", "write data=cxr14"),
+            ("--dataset= nih", "write data=VALUE"),
+            ("dataset= nih", "write data=cxr14"),
+        ),
+        *(("--dataset /x", "write raw_dir=/x"), ("--dataset padchest", "write data=NAME; (valid: cxr14)")),
+        *(("--optimizer adam", "write optim=eva_x"), ("--optimizer lion", "write optim=NAME; (valid: eva_x, sgd)")),
+        *(
+            ("--teacher mgca", "write tokenizer=mgca_vit_b"),
+            ("--logger csv", "write logger=NAME; (valid: none, wandb)"),
+        ),
+        *(
+            ("--config cfg.yaml", "write experiment=NAME; "),
+            ("--config c/demo_pretrain.yml", "write experiment=demo_pretrain"),
+        ),
+        *(("--gpus 0,1", "write trainer.devices=[0,1]"), ("--gpus [0,1]", "write trainer.devices=[0,1]")),
+        *(("--gpus all", "write trainer.devices=auto"), ("--gpus -1", "write trainer.devices=auto")),
+        *(("--gpus 2", "write trainer.devices=2"), ("--gpu 1", "write trainer.devices=[1]")),
+        *(("--gpus 0", "write trainer.devices=[0]"), ("--ngpu 0", "write trainer.accelerator=cpu")),
+        *(("--device cuda", "write trainer.accelerator=gpu"), ("--device cpu", "write trainer.accelerator=cpu")),
+        *(
+            ("--device cuda:1", "write trainer.accelerator=gpu trainer.devices=[1]"),
+            ("--cpu", "write trainer.accelerator=cpu"),
+        ),
+        *(("--cuda false", "write trainer.accelerator=cpu"), ("--mask_ratio 0.75", "write masking.ratio=0.75")),
+        *(
+            ("--mask_ratio 75%", "write masking.ratio=N, between 0 and 1"),
+            ("--mask 75", "write masking.ratio=N, between 0 and 1"),
+        ),
+        *(
+            ("--max_steps 9", "write trainer.max_epochs=N, in epochs"),
+            ("max_steps = 9", "write trainer.max_epochs=N, in epochs"),
+        ),
+        ("--trainer.max_steps 9", "write trainer.max_epochs=N, in epochs"),
+        *(("--epochs 9", "write trainer.max_epochs=9"), ("--epochs ten", "write trainer.max_epochs=N, in epochs")),
+        *(("--warmup_steps 500", "write optim.warmup_epochs=N, in epochs"), ("--blr 1e-4", "write optim.lr=N, ")),
+        ("--accumulate_grad_batches 4", "write per_device_batch=N, the images on a device at once"),
+        *(
+            ("--wandb false", "leave it out"),
+            ("--wandb true", "write logger=wandb"),
+            ("--weights none", "leave it out"),
+        ),
+        *(("--resume true", "write resume=RUN_DIR"), ("--img_size 224,224", "write image_size=N, the side in pixels")),
+        *(
+            ("--methods a,b", "write methods=[a,b]"),
+            ("--name a,b", "write 'name=\"a,b\"'"),
+            ("--bs 64k", "write batch_size=N"),
+        ),
+        *(("--raw_dir /a(1)", "write 'raw_dir=\"/a(1)\"'"), ("--raw_dir /a,b", "write 'raw_dir=\"/a,b\"'")),
+    ],
+)
+def test_a_value_of_another_tool_is_written_as_it_is_here_or_asked_for(line, told):
+    assert misread(line.split(), OTHERS, CHOSEN).partition(": ")[2].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("max_steps", "trainer.max_epochs', in epochs,"), ("epochs", "trainer.max_epochs'")]
+)
+def test_a_key_that_counts_something_else_says_what(name, told):
+    assert nearest_key(name, [], EVERYWHERE) == f"did you mean '{told}?"
+
+
 @pytest.mark.parametrize(
     "line",
     [
