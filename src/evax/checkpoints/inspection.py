@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from evax.checkpoints.errors import WeightsError
+from evax.checkpoints.errors import WeightsError, quote
 from evax.checkpoints.layouts import OPTIONAL
 from evax.checkpoints.published import PUBLISHED, Published
-from evax.checkpoints.weight_files import FLAT, Content, Weights, quote
+from evax.checkpoints.weight_files import FLAT, Content, Weights
 from evax.checkpoints.weights import HEAD, KERNEL, TABLE, LoadReport, fit_weights, left_out
 from evax.data.normalisation import MERGED520K, Normalisation
 

@@ -158,6 +158,7 @@ LAYOUTS = (
         absent=COUNTS,
     ),
 )
+STEM = r"patch_embed\.|pos_embed$|cls_token$"  # of a ViT, before its blocks
 AS_NAMED = Layout("as named by the model", signature="")
 
 
@@ -205,12 +206,25 @@ def _detect_within(names: list[str]) -> tuple[Layout, str]:
     for layout in LAYOUTS[1:]:  # any task's `backbone.` is found by what is in it
         matches = (re.match(rf"((?:[^.]+\.)+?){layout.signature}", name) for name in names)
         prefixes = sorted({match[1] for match in matches if match})
+        prefixes = [prefix for prefix in prefixes if not _is_stage(prefix, names)]
         if len(prefixes) > 1:
             keys = " or ".join(f"weights_key={prefix.removesuffix('.')}" for prefix in prefixes)
             raise ValueError(f"it holds several networks, {', '.join(prefixes)}; name one by {keys}")
         if prefixes:
             return layout, prefixes[0]
     return AS_NAMED, ""
+
+
+def _is_stage(prefix: str, names: list[str]) -> bool:
+    """Whether the blocks behind a prefix are a stage of a network: its stem is further out, or others are numbered."""
+    if any(re.match(STEM, name.removeprefix(prefix)) for name in names if name.startswith(prefix)):
+        return False
+    parts = prefix.split(".")[:-1]
+    outer = [".".join([*parts[:number], ""]) if number else "" for number in range(len(parts))]
+    if any(name.startswith(each) and re.match(STEM, name[len(each) :]) for name in names for each in outer):
+        return True
+    siblings = rf"{re.escape(outer[-1])}(?!{parts[-1]}\.)\d+\.blocks\."
+    return parts[-1].isdigit() and any(re.match(siblings, name) for name in names)
 
 
 def _translated(

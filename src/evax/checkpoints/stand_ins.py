@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from evax.checkpoints.errors import quote
+
 # Dictionaries and lists by other names, whose items are read: the weights may be among them.
 _DICTS = re.compile(
     r"collections\.defaultdict|easydict\.EasyDict|addict\.(?:addict\.)?Dict|yacs\.config\.CfgNode"
@@ -32,7 +34,6 @@ _CODE = re.compile(  # what a pickle that attacks its reader calls
     r"|builtins\.(?!getattr$)"
 )
 _NUM_PICKLES = 4  # in a file of torch.save's former format: magic number, version, system, content
-_NUM_NAMED = 3
 # Names of Python 2, by which torch.save's pickles still call some types
 _FORMER = {
     "__builtin__.long": "builtins.int",
@@ -80,10 +81,10 @@ def why_not(names: Iterable[str]) -> str:
     alone = "where it was made, save its weights alone: torch.save(model.state_dict(), FILE)"
     if code := [name for name in names if _CODE.match(name)]:
         what = "and only tensors and plain types are read; do not trust it, ask for it as .safetensors"
-        return f"it wants to run code ({_quoted(code)}), {what}"
+        return f"it wants to run code ({quote(code)}), {what}"
     if modules := [name for name in names if _MODULES.match(name)]:
-        return f"it holds a whole model or a part of one ({_quoted(modules)}), which only its code could build; {alone}"
-    return f"it holds objects of its author's code ({_quoted(names)}), which are never built; {alone}"
+        return f"it holds a whole model or a part of one ({quote(modules)}), which only its code could build; {alone}"
+    return f"it holds objects of its author's code ({quote(names)}), which are never built; {alone}"
 
 
 def _names_in(file: Path) -> list[str]:
@@ -97,8 +98,3 @@ def _names_in(file: Path) -> list[str]:
         return []
     names = {str(words).replace(" ", ".") for code, words, _ in operations if code.name == "GLOBAL"}
     return sorted(_FORMER.get(name, name.replace("__builtin__.", "builtins.")) for name in names)
-
-
-def _quoted(names: list[str]) -> str:
-    more = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
-    return ", ".join(names[:_NUM_NAMED]) + more

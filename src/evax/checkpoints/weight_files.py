@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from evax.checkpoints.errors import WeightsError
+from evax.checkpoints.errors import WeightsError, quote
 from evax.checkpoints.files import CheckpointReadError, find_damage, load_foreign
 from evax.checkpoints.kinds import check_kind, is_safetensors
 from evax.checkpoints.layouts import BESIDE, CONTAINERS, Layout, translate
@@ -22,11 +22,12 @@ from evax.checkpoints.weight_folders import CONFIG_JSON, HUB_FILES, file_in
 from evax.data.atomic import sha256_of
 from evax.data.normalisation import Normalisation
 
-__all__ = ["BEST", "CHECKPOINTS", "CONFIG", "Content", "Weights", "find_file", "quote", "read_content"]
+__all__ = ["BEST", "CHECKPOINTS", "CONFIG", "Content", "Weights", "find_file", "read_content"]
 __all__ += ["read_weights", "recorded_normalisation", "under_timm_names"]
 FLAT = "flat"
-NUM_NAMED = 3  # names quoted in a message
 MAX_DEPTH = 3  # of containers in containers
+
+Unwrapped = tuple[str, dict[str, Tensor], tuple[str, ...]]  # a container's name, its tensors, and what is left out
 
 
 class Content(NamedTuple):
@@ -36,6 +37,7 @@ class Content(NamedTuple):
     container: str
     tensors: dict[str, Tensor]
     beside: dict[str, Any]  # other top-level values; of an export, those of its `.json`
+    dropped: tuple[str, ...] = ()  # names of numbers and words among the tensors
 
 
 class Weights(NamedTuple):
@@ -64,11 +66,11 @@ def read_content(path: str | Path, *, key: str | None = None) -> Content:
     check_kind(file)
     told = _sidecar(file) if file.suffix == ".safetensors" else {}
     content = _read(file)
-    container, tensors = _unwrap(content, key, file)
+    container, tensors, dropped = _unwrap(content, key, file)
     if not is_safetensors(file):
         top = container.partition(".")[0]
         told |= {str(name): value for name, value in content.items() if top not in (FLAT, name)}
-    return Content(file, container, tensors, _hub_facts(file) | told)
+    return Content(file, container, tensors, _hub_facts(file) | told, dropped)
 
 
 def under_timm_names(content: Content) -> Weights:
@@ -79,13 +81,8 @@ def under_timm_names(content: Content) -> Weights:
         raise WeightsError(f"{content.file}: {error}") from error
     tensors = {n: t.float() if t.is_floating_point() else t for n, t in kept.items()}
     normalisation = recorded_normalisation(content.beside) or layout.normalisation
+    dropped += content.dropped
     return Weights(content.file, tensors, dropped, content.container, layout.name, normalisation, layout.absent)
-
-
-def quote(names: tuple[str, ...] | list[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - NUM_NAMED} more" if len(names) > NUM_NAMED else ""
-    return ", ".join(names[:NUM_NAMED]) + more
 
 
 def find_file(path: str | Path) -> Path:
@@ -156,16 +153,16 @@ def recorded_normalisation(beside: Mapping[str, Any]) -> Normalisation | None:
     return None
 
 
-def _unwrap(content: Any, key: str | None, file: Path) -> tuple[str, dict[str, Tensor]]:
+def _unwrap(content: Any, key: str | None, file: Path) -> Unwrapped:
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(f"{file} holds a {type(content).__name__}, not a dictionary of tensors")
     if key is not None:
         return _asked(content, key, file)
     for container in CONTAINERS:
         if _holds_tensors(content.get(container)):
-            return container, _tensors(content[container], file)
+            return container, *_tensors(content, container, content[container], file)
     if _holds_tensors(content):
-        return FLAT, _tensors(content, file)
+        return FLAT, *_tensors(content, FLAT, content, file)
     places = list(_places(content))
     inner = [value for each in content.values() if isinstance(each, Mapping) for value in each.values()]
     if not places and any(isinstance(value, StandIn) for value in [*content.values(), *inner]):
@@ -177,16 +174,16 @@ def _unwrap(content: Any, key: str | None, file: Path) -> tuple[str, dict[str, T
     raise WeightsError(f"{file} has no tensors under {', '.join(CONTAINERS)}; its keys are {keys}{advice}")
 
 
-def _asked(content: Mapping[Any, Any], key: str, file: Path) -> tuple[str, dict[str, Tensor]]:
+def _asked(content: Mapping[Any, Any], key: str, file: Path) -> Unwrapped:
     """The container of a key, through dots, or the tensors whose names begin with it."""
     places = _places(content)
     if key in places:
-        return key, _tensors(places[key], file)
+        return key, *_tensors(content, key, places[key], file)
     containers = [(name, content[name]) for name in CONTAINERS if _holds_tensors(content.get(name))]
     for name, container in [*containers, (FLAT, content)]:
         tensors = {n.removeprefix(f"{key}."): t for n, t in _named(container) if n.startswith(f"{key}.")}
         if _holds_tensors(tensors):
-            return f"{name}.{key}", _tensors(tensors, file)
+            return f"{name}.{key}", *_tensors(content, f"{name}.{key}", tensors, file)
     keys = [str(name) for name in content]
     raise WeightsError(f"weights_key={key}: {file} has no tensors there; its keys are {quote(keys)}")
 
@@ -198,7 +195,7 @@ def _places(content: Mapping[Any, Any], above: str = "") -> dict[str, Mapping[An
         place = f"{above}{name}"
         if _holds_tensors(value):
             found[place] = value
-        elif isinstance(value, Mapping) and not BESIDE.match(str(name)) and place.count(".") < MAX_DEPTH:
+        if isinstance(value, Mapping) and not BESIDE.match(str(name)) and place.count(".") < MAX_DEPTH:
             found |= _places(value, f"{place}.")
     return found
 
@@ -211,13 +208,20 @@ def _named(container: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
     return ((str(name), value) for name, value in container.items())
 
 
-def _tensors(container: Mapping[Any, Any], file: Path) -> dict[str, Tensor]:
-    """The tensors of a container; what modules keep beside theirs (`_extra_state`) is passed over."""
+def _tensors(
+    content: Mapping[Any, Any], name: str, container: Mapping[Any, Any], file: Path
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The tensors of a container, and the names of the numbers and words among them, which are left out.
+
+    What modules keep beside their tensors (`_extra_state`) is passed over. WeightsError where there is anything else,
+    or, in a file that is no container (FLAT), numbers and words: its tensors may not be the weights.
+    """
     values = {name: value for name, value in _named(container) if not name.endswith("_extra_state")}
-    odd = [name for name, value in values.items() if not isinstance(value, Tensor)]
+    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    plain = tuple(n for n, value in values.items() if value is None or isinstance(value, (bool, int, float, str)))
+    odd = [n for n in values if n not in tensors and (name == FLAT or n not in plain)]
     if odd:
-        raise WeightsError(
-            f"{file} mixes tensors with other values ({quote(odd)}); save its tensors alone, "
-            "or name a container by weights_key="
-        )
-    return values
+        others = [f"weights_key={place}" for place in _places(content) if place != name]
+        advice = f"name the right container by {' or '.join(others)}" if others else "save its tensors alone"
+        raise WeightsError(f"{file} mixes tensors with other values ({quote(odd)}); {advice}")
+    return tensors, plain

@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from evax.checkpoints.atomic import replacing
-from evax.checkpoints.errors import WeightsError
+from evax.checkpoints.errors import WeightsError, quote
 from evax.checkpoints.layouts import AS_NAMED, COMPUTED, OPTIONAL
 from evax.checkpoints.published import PUBLISHED
 from evax.checkpoints.resize import num_prefix_slots, resize_patch_kernel, resize_position_table
-from evax.checkpoints.weight_files import Weights, quote, read_weights
+from evax.checkpoints.weight_files import Weights, read_weights
 from evax.data.atomic import sha256_of
 from evax.data.normalisation import Normalisation
 
@@ -27,6 +27,7 @@ __all__ = ["LoadReport", "WeightsError", "export_weights", "load_weights"]
 Tensors = dict[str, Tensor]
 HEAD = "head."
 TABLE, KERNEL = "pos_embed", "patch_embed.proj.weight"
+STAGES = re.compile(r"(?:layers|stages)\.\d+\.blocks\.")  # of hierarchical transformers
 STEMS = ("conv1.weight", "features.conv0.weight")  # first kernels of ResNet and DenseNet
 
 
@@ -251,7 +252,9 @@ def _remedy(report: LoadReport, tensors: Tensors, own: Tensors, *, is_whole: boo
     if KERNEL not in own and report.matched:
         return "choose the backbone of the file, or give a whole file"
     width = tensors[KERNEL].shape[0] if KERNEL in tensors else None
+    is_told = width is not None or any(name in tensors for name in STEMS)
     entries = [known for known in PUBLISHED if known.layout == report.layout and width in (None, known.width)]
+    entries = entries if is_told else []  # without its stem a file may be of any kind
     names = list(dict.fromkeys(_as_typed(known.backbone) for known in entries))
     sizes = f" ({theirs}; the model is {ours})" if ours != theirs else ""
     return f"choose the backbone of the file{sizes}{': ' if names else ''}{' or '.join(names)}"
@@ -261,6 +264,8 @@ def _in_words(tensors: Tensors) -> str:
     """The kind of a backbone, as its names tell it."""
     if KERNEL not in tensors:
         return "not a ViT"
+    if any(STAGES.match(name) for name in tensors):
+        return f"of stages as Swin is, {tensors[KERNEL].shape[0]} wide at first"
     depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
     is_eva = any(name.endswith((".q_bias", ".q_proj.weight")) for name in tensors)
     is_split = any(".mlp.fc1_g." in name for name in tensors)

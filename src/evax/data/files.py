@@ -89,6 +89,15 @@ def on_one_line(name: str) -> str:
     return "".join(repr(char)[1:-1] if category(char) in CONTROLS else char for char in printable(name))
 
 
+def state_of(path: Path | None) -> tuple[int, int] | None:
+    """Size and time of change of a file, by which one that changed is known; None where they cannot be had."""
+    try:
+        status = path.stat() if path else None
+    except OSError:
+        return None
+    return (status.st_size, status.st_mtime_ns) if status else None
+
+
 def is_text(name: str) -> bool:
     """Whether a name is UTF-8, so that it can be written into tables."""
     return printable(name) == name
@@ -122,14 +131,14 @@ def left_out(listing: Listing) -> str:
     parts = []
     if images:
         fix = "convert images to PNG, unpack archives" if images.keys() & {*ARCHIVES} else "convert them to PNG"
-        what = _plural(images.total(), "file that is no PNG, JPEG or DICOM", "files that are no PNG, JPEG or DICOM")
+        what = counted(images.total(), "file that is no PNG, JPEG or DICOM", "files that are no PNG, JPEG or DICOM")
         parts.append(f"{what} ({_counted(images)}; {fix})")
     if others := forms - images:
-        parts.append(f"{_plural(others.total(), 'other file')} ({_counted(others)})")
+        parts.append(f"{counted(others.total(), 'other file')} ({_counted(others)})")
     if listing.num_hidden:
-        parts.append(_plural(listing.num_hidden, "hidden file or folder", "hidden files and folders"))
+        parts.append(counted(listing.num_hidden, "hidden file or folder", "hidden files and folders"))
     if listing.num_repeated:
-        parts.append(_plural(listing.num_repeated, "link to a file that is listed", "links to files that are listed"))
+        parts.append(counted(listing.num_repeated, "link to a file that is listed", "links to files that are listed"))
     return f"left out: {', '.join(parts)}" if parts else ""
 
 
@@ -138,8 +147,9 @@ def _counted(forms: Counter[str]) -> str:
     return ", ".join(f"{count} {form or 'without an ending'}" for form, count in most)
 
 
-def _plural(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or f'{one}s'}"
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun, which takes an s where `many` are not called otherwise; "no" for 0."""
+    return f"{number or 'no'} {one if number == 1 else many or f'{one}s'}"
 
 
 class _Walk:

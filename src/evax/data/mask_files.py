@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 from PIL import Image, UnidentifiedImageError
 
-from evax.data.deep_png import is_deep_png, read_deep_png
+from evax.data.deep_png import BIT_DEPTH, is_deep_png, read_deep_png
 from evax.data.film import BadFilmError
 from evax.data.reading import DECODE_ERRORS, ORIENTATION
 from evax.data.windowing import check_size
@@ -16,7 +16,6 @@ from evax.data.windowing import check_size
 BAD_MASK = "bad_mask"
 UPRIGHT = 1
 TURNS = range(2, 9)  # the orientations of EXIF that turn or mirror
-BIT_DEPTH = 24  # the place of this byte: the first chunk of a PNG is always IHDR
 OPAQUE = 255
 OTHERS = ("JPEG", "TIFF", "BMP", "GIF", "WEBP")  # told by their name
 FROM_ORIGINAL = "save the mask as PNG from its original, or threshold it"

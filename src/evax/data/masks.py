@@ -104,7 +104,7 @@ class MaskPolicy:
         """Refuse a mask with values that nothing says the meaning of."""
         pixels = pack.mask_pixels(self.name)
         if left := self.unclaimed(pixels):
-            words = ",".join(map(str, left))
+            words = ",".join(map(str, sorted({*left, *self.background})))
             raise ValueError(
                 f"data.masks.classes: no class has {shares(left, pixels)} of the pixels of mask {self.name} in "
                 f"{pack.folder}; add each value to a class, prepare the pack from masks without it, or call it "

@@ -17,6 +17,7 @@ from evax.data.assembly import (
     tool_versions,
 )
 from evax.data.decoding import Decoded, Decoder, DecodingPool
+from evax.data.files import state_of
 from evax.data.film import Film, Refusal
 from evax.data.framing import Fit
 from evax.data.manifest import FORMAT, MANIFEST
@@ -111,17 +112,9 @@ def _shard_key(settings: Settings, fingerprint: str, films: Iterable[Film]) -> s
     parts = [
         (FORMAT, settings.source.name, settings.source.version, fingerprint),
         (settings.size, settings.fit, settings.shard_size, tool_versions()),
-        [(film.image_id, _file_state(film.path)) for film in films],
+        [(film.image_id, state_of(film.path)) for film in films],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _file_state(path: Path | None) -> tuple[int, int] | None:
-    try:
-        status = path.stat() if path else None
-    except OSError:
-        return None
-    return (status.st_size, status.st_mtime_ns) if status else None
 
 
 def _check_space(folder: Path, needed: int) -> None:

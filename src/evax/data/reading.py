@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from evax.data.deep_png import is_deep_png, read_deep_png
@@ -106,8 +106,7 @@ def _decode(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "H W"]:
             with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
                 if image.format == "PNG" and getattr(image, "n_frames", 1) != 1:
                     raise BadFilmError("frames", "an animated PNG: save one image as PNG")
-                is_deep = is_deep_png(data)
-                grey = grey_from_uint16(read_deep_png(data).colours) if is_deep else _to_grey(image)
+                grey = _deep_grey(data) if is_deep_png(data) else _to_grey(image)
                 return _upright(grey, image.getexif())
         except UnidentifiedImageError:
             if data.startswith((PNG, JPEG)):
@@ -133,4 +132,22 @@ def _to_grey(image: Image.Image) -> UInt8[np.ndarray, "H W"]:
         raise BadFilmError("mode", f"pixels of kind {image.mode}: convert it to grey PNG of 8 or 16 bits")
     if image.mode == "CMYK":
         image = image.convert("RGB")
-    return np.array(image.convert("L"))
+    grey = np.array(image.convert("L"))
+    if image.has_transparency_data:
+        _check_paint(grey, np.array(image.convert("RGBA").getchannel("A")))
+    return grey
+
+
+def _deep_grey(data: bytes) -> UInt8[np.ndarray, "H W"]:
+    """The grey of a PNG of 16 bits a channel."""
+    colours, alpha = read_deep_png(data)
+    grey = grey_from_uint16(colours)
+    if alpha is not None:
+        _check_paint(grey, alpha // 257)
+    return grey
+
+
+def _check_paint(grey: UInt8[np.ndarray, "H W"], alpha: Shaped[np.ndarray, "H W"]) -> None:
+    """Refuse one paint whose transparency (0 to 255 opaque) is the image."""
+    if grey.std() < MIN_STD <= alpha.std():
+        raise BadFilmError("mode", "the image is in its transparency: flatten it and save it as grey")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Real, Shaped
 
+from evax.data.files import counted
 from evax.evaluation.bootstrap import Estimate
 from evax.evaluation.study import LabelledFilms, StudyResult, estimate_to_json
 
@@ -52,11 +53,6 @@ class Support(NamedTuple):
         few = [counted(number, word) for word, number in (("positive", self.positives), ("negative", self.negatives))
                if number < FEW]  # fmt: skip
         return f"{what} fitted on {' and '.join(few)}" if few else ""
-
-
-def counted(number: int, word: str) -> str:
-    """A number with its noun, which takes an s; "no" for 0."""
-    return f"{number or 'no'} {word}{'' if number == 1 else 's'}"
 
 
 def support_of(

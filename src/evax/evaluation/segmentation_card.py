@@ -7,10 +7,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int64, Shaped
 
+from evax.data.files import counted
 from evax.evaluation.cautions import NEGATIVE, POSITIVE, bounded
 from evax.evaluation.metric import Metric
 from evax.evaluation.predictions import ids_digest
-from evax.evaluation.scorable import FEW, Support, counted, missing_intervals, support_of
+from evax.evaluation.scorable import FEW, Support, missing_intervals, support_of
 from evax.evaluation.segmentation import FN, MIDDLE, THRESHOLDS, TP, SetCounts, dice
 from evax.evaluation.segmentation_scores import metrics_of_masks, numbers_of_films
 

@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from evax.data.files import counted
 from evax.evaluation.auroc import macro
 from evax.evaluation.bootstrap import Estimate, estimate, macro_draws
 from evax.evaluation.metric import Metric, metric_of
 from evax.evaluation.operating_points import OperatingPoints, auroc_of, count, points_per_class
 from evax.evaluation.patient_draws import Patients, group_by_patient, resample
-from evax.evaluation.scorable import MACRO, Support, counted, lone_patients, supports
+from evax.evaluation.scorable import MACRO, Support, lone_patients, supports
 from evax.evaluation.study import LabelledFilms, estimate_to_json
 
 UNKNOWN = "unknown"

@@ -16,7 +16,7 @@ import evax
 from evax.backbones.preprocessing import normalisation_of
 from evax.config import ConfigError
 from evax.data.decoding import DecodingPool
-from evax.data.files import left_out, printable
+from evax.data.files import left_out, printable, state_of
 from evax.data.film import Film, Refusal
 from evax.data.film_view import FilmView
 from evax.predict.films import Batch, FilmReader, batches_of, list_images, walk_order
@@ -26,6 +26,7 @@ from evax.progress import Step
 
 log = logging.getLogger(__name__)
 
+NO_STATE = (-1, -1)  # of a file that cannot be looked at
 MENDABLE = ("missing", "unreadable", "codec", "crash", "too_slow")  # without another file
 
 
@@ -99,7 +100,7 @@ def fill(predictor: Predictor, images: Path, *, batch_size: int, workers: int) -
     listing = list_images(images, skip=output)
     if told := left_out(listing):
         log.info("%s", told)
-    states = {name: _state(path) for name, path in listing.files.items()}
+    states = {name: state_of(path) or NO_STATE for name, path in listing.files.items()}
     output.mkdir(parents=True, exist_ok=True)
     tables = Tables(output, predictor.table, predictor.model.classes)
     settings = {**predictor.settings, "images": printable(str(images.resolve()))}
@@ -178,12 +179,3 @@ def _known(entries: Iterable[str | Refusal], journal: Journal) -> Iterator[Recor
 
 def _order(entry: str | Refusal) -> list[tuple[bool, str]]:
     return walk_order(entry.item if isinstance(entry, Refusal) else entry)
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """Size and time of change of a file; -1 where they cannot be had."""
-    try:
-        status = path.stat()
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns

@@ -241,6 +241,20 @@ def test_the_report_is_one_paragraph(tmp_path):
         (lambda own: own | {"cls_token": torch.ones(1, 1, 32)}, r"cls_token is \(1, 1, 32\) in the file"),
         (lambda own: {"conv1.weight": torch.ones(1)}, r"unknown layout.*conv1\.weight"),
         (lambda own: own | {"epoch": 3}, r"mixes tensors with other values \(epoch\)"),
+        (lambda own: own | {"epoch": 3}, r"\(epoch\); save its tensors alone$"),
+        (
+            lambda own: {"epoch": 3, "loss": torch.tensor(0.1), "net": own},
+            r"\(epoch, net\); name the right container by weights_key=net$",
+        ),
+        (
+            lambda own: {"loss": torch.tensor(0.1), "nets": {"a": own, "b": own}},
+            r"\(nets\); name the right container by weights_key=nets\.a or weights_key=nets\.b$",
+        ),
+        (lambda own: {"model": own | {"sizes": [3]}}, r"\(sizes\); save its tensors alone$"),
+        (
+            lambda own: {"model": {"scale": torch.ones(1), "net": own}},
+            r"\(net\); name the right container by weights_key=model\.net$",
+        ),
         (lambda own: {"epoch": 3, "weights": own}, r"its keys are epoch, weights"),
         (lambda own: [1, 2], "holds a list"),
     ],
@@ -252,6 +266,63 @@ def test_what_is_not_declared_is_one_line_with_the_file_and_changes_nothing(tmp_
     assert "odd.pt" in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert holds(model, before)
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        (lambda own: {"epoch": 3, "loss": torch.tensor(0.1), "net": own}, "net"),
+        (lambda own: {"model": {"scale": torch.ones(1), "net": own}}, "model.net"),
+        (lambda own: {"a": {"b": {"net": own}}}, "a.b.net"),
+    ],
+)
+def test_the_container_that_a_message_names_is_found(tmp_path, model, trained, content, key):
+    load_weights(model, saved(content(trained), tmp_path / "a.pt"), key=key)
+    assert holds(model, trained)
+
+
+def test_numbers_and_words_in_a_container_are_left_out_and_reported(tmp_path, model, trained):
+    content = {"model": trained | {"epoch": 3, "name": "vit", "best": 0.9, "is_ema": True, "note": None}}
+    report = load_weights(model, saved(content, tmp_path / "a.pt"))
+    assert holds(model, trained)
+    assert report.dropped == ("epoch", "name", "best", "is_ema", "note")
+    assert "not used 5 (epoch, name, best and 2 more)" in str(report)
+
+
+QKV, KERNEL = "blocks.0.attn.qkv.weight", torch.ones(96, 3, 4, 4)
+STAGED = {
+    "Swin": {"patch_embed.proj.weight": KERNEL} | {f"layers.{n}.{QKV}": torch.ones(288, 96) for n in range(4)},
+    "Swin of one stage": {"patch_embed.proj.weight": KERNEL, f"layers.0.{QKV}": torch.ones(288, 96)},
+    "MViTv2": {"patch_embed.proj.weight": KERNEL} | {f"stages.{n}.{QKV}": torch.ones(288, 96) for n in range(4)},
+    "Swin within a task": {f"backbone.layers.{n}.{QKV}": torch.ones(288, 96) for n in range(4)}
+    | {"backbone.patch_embed.proj.weight": KERNEL},
+    "Swin without its stem": {f"layers.{n}.{QKV}": torch.ones(288, 96) for n in range(4)},
+}
+
+
+@pytest.mark.parametrize("kind", STAGED)
+def test_a_stage_of_a_hierarchy_is_no_network(kind, tmp_path, model):
+    """Its blocks are not read as a ViT behind a prefix, and no backbone of another kind is proposed."""
+    with pytest.raises(WeightsError) as refusal:
+        load_weights(model, saved({"model": STAGED[kind]}, tmp_path / "swin.pt"))
+    told = str(refusal.value)
+    assert "\n" not in told
+    assert "backbone=" not in told
+    if kind == "Swin without its stem":
+        assert "unknown layout, no name fits the model; container model holds layers.0." in told
+    else:
+        assert "lacks 31 (cls_token, pos_embed, patch_embed.proj.bias and 28 more)" in told
+        assert "choose the backbone of the file (of stages as Swin is, 96 wide at first; the model is an EVA" in told
+
+
+def test_networks_in_a_list_are_several(tmp_path, model, trained):
+    content = {f"nets.{number}.{name}": tensor for number in range(2) for name, tensor in trained.items()}
+    with pytest.raises(
+        WeightsError, match=r"several networks, nets\.0\., nets\.1\.; name one by weights_key=nets\.0 or"
+    ):
+        load_weights(model, saved(content, tmp_path / "a.pt"))
+    load_weights(model, saved(content, tmp_path / "a.pt"), key="nets.1")
+    assert holds(model, trained)
 
 
 def test_a_missing_file_is_named(tmp_path, model):

@@ -8,7 +8,7 @@ from mask_trees import disc
 from PIL import Image
 
 from evax.data.film import BadFilmError
-from evax.data.mask_values import binary, class_values, percent, values_of
+from evax.data.mask_values import binary, class_values, percent, solid_values, values_of
 
 NAME = Path("a.png")
 SIDE = 96
@@ -60,6 +60,9 @@ SOUND = {
     "thin greys": lines(50, 100, 150, 200, 250),
     "thin greys over one": np.maximum(lines(50, 100, 150, 200, 250), ONE * 20),
     "a small label beside a large one": ONE * 51 + lines(0, 0, 0, 0, 0, 0, 52),
+    "thin labels beside and over large ones": np.maximum(ONE * 2, lines(1, 3, 1, 3, 4)),
+    "a small label within a large one": np.where(lines(0, 0, 0, 0, 3) > 0, np.uint8(1), ONE * 2),
+    "a small label beside another": ONE * 2 + lines(0, 0, 0, 0, 0, 0, 0, 1),
     "neighbours": ONE * 100 + OTHER * 101,
 }  # fmt: skip
 
@@ -123,3 +126,32 @@ def test_shares_have_as_many_decimals_as_they_need():
         *("100.0 %", "26.0 %", "4.3 %", "0.1 %", "0.04 %", "0.001 %", "under 0.001 %")
     ]
     assert values_of(ONE + OTHER) == {0, 1}
+
+
+def resized(mask, side, way=cv2.INTER_LINEAR):
+    """A mask at another size, by OpenCV."""
+    return cv2.resize(mask, (side, side), interpolation=way)
+
+
+LARGE = disc(256, 256)
+BLURRED_LABELS = {
+    "smaller": (resized(LARGE * 2, 100), "1"),
+    "larger": (resized(ONE * 2, 150), "1"),
+    "of three": (resized(LARGE * 3, 100), "1, 2"),
+    "of ten": (resized(LARGE * 10, 100, cv2.INTER_AREA), "1, 2, 3, 4, 5, 6"),
+    "of two that do not touch": (resized(disc(256, 256, left=0.25) + disc(256, 256, 3, left=0.75), 100), "2"),
+    "by Pillow": (np.array(Image.fromarray(LARGE * 2).resize((100, 100), Image.BILINEAR)), "1"),
+}
+
+
+@pytest.mark.parametrize("way", BLURRED_LABELS)
+def test_the_outline_of_a_label_is_not_another_label(way):
+    mask, said = BLURRED_LABELS[way]
+    with pytest.raises(BadFilmError, match=rf"a.png has {said}[, ].*, along edges only.*only by nearest neighbour"):
+        class_values(mask, NAME)
+    assert class_values(mask, NAME, known=frozenset(range(10))) == values_of(mask)  # as other masks show them
+
+
+def test_solid_values_fill_a_square():
+    assert solid_values(np.maximum(ONE * 2, lines(1, 0, 1))) == {0, 2}
+    assert class_values(resized(LARGE * 2, 100, cv2.INTER_NEAREST), NAME) == {0, 2}

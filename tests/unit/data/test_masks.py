@@ -119,6 +119,7 @@ def test_pixels_of_each_value_are_known_of_packs_from_before_they_were_counted(p
         (np.asarray, MaskPolicy("lungs", {"right": [1], "left": [2]}), None),
         (np.asarray, MaskPolicy("lungs", {"lung": [2]}, background=[1]), None),
         (np.asarray, MaskPolicy("lesions", {"mass": [3]}, bits=True), None),
+        (np.asarray, MaskPolicy("lungs", {"lung": [1]}, background=[9, 3]), r"background=\[2,3,9\]'"),
         (
             lambda masks: masks * 100,
             MaskPolicy("lungs", {"lung": [100]}),

@@ -4,6 +4,7 @@ import time
 import numpy as np
 import pytest
 from cxr14_tree import grey
+from deep_files import deep_png
 from PIL import Image
 
 from evax.data.film import BadFilmError
@@ -135,3 +136,32 @@ def test_time_limit_is_lifted():
     with time_limit(0.02):
         pass
     time.sleep(0.04)
+
+
+PAINTED = {
+    "LA": ("LA", 0),
+    "white LA": ("LA", 255),
+    "RGBA": ("RGBA", 90),
+    "16-bit grey": (2, 0),
+    "16-bit colours": (4, 40000),
+}
+
+
+@pytest.mark.parametrize("form", PAINTED)
+def test_an_image_in_its_transparency_is_told(form, tmp_path):
+    kind, paint = PAINTED[form]
+    path, film = tmp_path / "film.png", grey(1)
+    if isinstance(kind, int):
+        alpha = film.astype(np.uint16) * 257
+        path.write_bytes(deep_png(np.stack([np.full_like(alpha, paint)] * (kind - 1) + [alpha], axis=-1)))
+    else:
+        image = Image.fromarray(np.full_like(film, paint)).convert(kind)
+        image.putalpha(Image.fromarray(film))
+        image.save(path)
+    with pytest.raises(BadFilmError, match="the image is in its transparency: flatten it and save it as grey") as told:
+        read_grey(path)
+    assert told.value.reason == "mode"
+    Image.new("RGBA", film.shape, (90, 90, 90, 128)).save(path)
+    with pytest.raises(BadFilmError) as flat:
+        read_grey(path)
+    assert flat.value.reason == "flat"

@@ -13,7 +13,7 @@ from evax.data.dicom_file import HEAD, is_dicom, no_image_in
 from evax.data.files import Listing, form_of, has_suffix, left_out, list_files, other_forms
 from evax.data.film import NO_IMAGE, Film, Refusal
 from evax.data.sources.base import FileSource
-from evax.data.sources.folder_table import Columns, Places, check_spellings, film_of, read_table
+from evax.data.sources.folder_table import Columns, Places, check_spellings, crowded, film_of, read_table
 from evax.data.sources.label_words import label_of, unknown_words, words_of
 from evax.data.sources.tables import digest_of, once
 from evax.data.splits import patient_draw
@@ -150,7 +150,10 @@ class FolderSource(FileSource):
         if words:
             logger.warning("%s: rows are refused: %s", table, words)
         if self.columns.patient is not None:
-            check_spellings(table, self.columns.patient, {film.patient_id for film in films.values()})
+            patients = [film.patient_id for film in films.values()]
+            check_spellings(table, self.columns.patient, {*patients})
+            if told := crowded(self.columns.patient, patients):
+                logger.warning("%s: %s", table, told)
 
     def _table(self) -> Path:
         path = self.raw_dir / (self.table or "")

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from urllib.parse import unquote
 
 from evax.data.film import Film, Refusal
 from evax.data.names import Name, as_name, as_names
@@ -20,11 +21,14 @@ SPLITS = {
     **dict.fromkeys(("val", "valid", "validate", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+NAME_EACH = "give each unknown one a name of its own"
 SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
 # What programs and people write where they know nothing; in a column of labels some of it may mean "negative"
 BLANK = frozenset(
     (*("nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "nil", "unknown"), *("-", "--", "?", "."))
 )
+NO_PATIENT = BLANK | {"", "n.a", "n.a.", "-1", "-1.0", "missing"}  # of patients; elsewhere these may mean something
+MOST_OF_ONE, SHARE_OF_ONE = 20, 0.1  # images of one patient; more than both may be all whose patient is unknown
 _ROUNDED = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)  # what Excel makes of long numbers
 _NUMBER = re.compile(r"(?P<pack>\w+:)?0*(?P<number>\d+)(?:[.,]0+)?")
 
@@ -131,7 +135,9 @@ class Places:
         """The file that a table means, whatever the case of its letters where no file has just that name."""
         if name in self._files:
             return name
-        path = _normal(name.replace("\\", "/"))
+        path = _normal(_without_scheme(name).replace("\\", "/"))
+        if address := re.match(r"[A-Za-z][\w+.-]+:/", path):
+            return Refusal(name, "missing", f"an address ({address[0]}/): write the image's path from raw_dir")
         if is_absolute(path):
             inner = self._within(Path(path))
             if inner is None:
@@ -153,6 +159,15 @@ class Places:
 def is_absolute(path: str) -> bool:
     """Whether a path with slashes begins at a root, of Windows too."""
     return path.startswith("/") or re.match(r"[A-Za-z]:/", path) is not None
+
+
+def _without_scheme(name: str) -> str:
+    """The path of a file:// address, and any other name as it is."""
+    match = re.match(r"file:(?://(?:localhost(?=/))?)?", name, re.IGNORECASE)
+    if match is None:
+        return name
+    path = unquote(name[match.end() :])
+    return path[1:] if re.match(r"/[A-Za-z]:/", path) else path
 
 
 def _normal(path: str) -> str:
@@ -188,10 +203,10 @@ def film_of(
     split = cells.get("split", "").lower()
     if split and split not in SPLITS:
         return Refusal(name, "bad_split", f"column {columns.split} has {split!r}, not train, val or test")
-    if columns.patient is not None and not cells["patient"]:
-        return Refusal(
-            name, "bad_row", f"column {columns.patient} names no patient; give each unknown one a name of its own"
-        )
+    if columns.patient is not None and cells["patient"].lower() in NO_PATIENT:
+        has = f"has {cells['patient']!r}, which" if cells["patient"] else ""
+        why = " ".join(filter(None, (f"column {columns.patient}", has, "names no patient")))
+        return Refusal(name, "bad_row", f"{why}; {NAME_EACH}")
     if _ROUNDED.fullmatch(cells.get("patient", "")):
         return Refusal(
             name,
@@ -208,6 +223,17 @@ def film_of(
         sex=SEXES.get(cells.get("sex", "").lower(), ""),
         age=years(cells["age"].replace(",", ".")) if "age" in cells else math.nan,
     )
+
+
+def crowded(column: str, patients: Iterable[str]) -> str:
+    """What to say of a patient with so many of the images that they may be all unknown ones; "" where none has."""
+    counts = Counter(patients)
+    for patient, count in counts.most_common(1):
+        if count > max(MOST_OF_ONE, SHARE_OF_ONE * counts.total()):
+            return (
+                f"column {column}: {patient} has {count} of {counts.total()} images; if that means unknown, {NAME_EACH}"
+            )
+    return ""
 
 
 def check_spellings(table: Path, column: str, patients: Iterable[str]) -> None:

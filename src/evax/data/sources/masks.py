@@ -3,7 +3,7 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from evax.data.files import IMAGE_SUFFIXES, has_suffix
 from evax.data.film import BadFilmError, Film, Refusal
 from evax.data.mask_files import BAD_MASK
 from evax.data.mask_reading import Colour, read_painted
-from evax.data.mask_values import class_values
+from evax.data.mask_values import NUMBERS, blurred_values, class_values, solid_values
 from evax.data.sources.masked import (
     PNG,
     MaskedSource,
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 Splits = Literal["lists", "drawn"]
 
 IMAGES = "images"
+NUMBERS_KNOWN = frozenset(NUMBERS)  # of classes, as long as not all masks are seen
 VAL_SHARE, TEST_SHARE = 0.1, 0.2  # of the patients, where no list tells
 SALT = "evax/masks"
 
@@ -45,12 +46,13 @@ SALT = "evax/masks"
 class Look(NamedTuple):
     """What the masks of a folder have in common.
 
-    Whether each that can be read is of 0 and 1, or of 0 and 255; and where values stand for colours, the colour of each
-    and the name of the file that has it first.
+    Whether each that can be read is of 0 and 1, or of 0 and 255; where values stand for colours, the colour of each
+    and the name of the file that has it first; and the values that fill a square in one of them, and so are no border.
     """
 
     is_of_one_thing: bool
     colours: Mapping[int, tuple[Colour, str]]
+    solid: Set[int]
 
 
 @dataclass(frozen=True)
@@ -144,24 +146,30 @@ class MaskFolderSource(MaskedSource):
     def _look(self, folder: str) -> Look:
         paths = shown(self.raw_dir / folder, PNG)
         logger.info("masks: looking at the values of %d in %s", len(paths), folder)
-        is_of_one_thing, colours = True, dict[int, tuple[Colour, str]]()
+        is_of_one_thing, colours, solid = True, dict[int, tuple[Colour, str]](), set[int]()
+        seen: list[tuple[str, set[int], list[int], Mapping[int, Colour]]] = []
         for path in paths:
             try:
                 mask = read_painted(path)
-                values = class_values(mask.values, path)
+                values = class_values(mask.values, path, known=NUMBERS_KNOWN)
             except BadFilmError:
                 continue  # named where its image is read
+            seen.append((path.name, values, blurred_values(mask.values, values), mask.colours))
+            solid |= solid_values(mask.values)
+        for name, values, blurred, colours_of in seen:
+            if not solid.issuperset(blurred):
+                continue
             is_of_one_thing &= values <= {0, 1} or values <= {0, 255}
-            for value, colour in mask.colours.items():
-                colours.setdefault(value, (colour, path.name))
-        return Look(is_of_one_thing, colours)
+            for value, colour in colours_of.items():
+                colours.setdefault(value, (colour, name))
+        return Look(is_of_one_thing, colours, solid)
 
     def _read(self, folder: str, stem: str) -> UInt8[np.ndarray, "H W"]:
         path = png_of(self.raw_dir / folder, stem)
         if path is None:
             raise BadFilmError("no_mask", folder)
         mask, look = read_painted(path), self._looks[folder]
-        class_values(mask.values, path)
+        class_values(mask.values, path, look.solid)
         for value, colour in mask.colours.items():
             first, other = look.colours.get(value, (colour, path.name))
             if colour != first:

@@ -189,6 +189,28 @@ def test_an_unknown_patient_is_no_patient(word, root):
     assert "column pid names no patient" in refusals["a/one.png"].detail
 
 
+@pytest.mark.parametrize("word", ["-1", "-1.0", "n.a.", "N.A", "missing", "Missing"])
+def test_what_is_no_patient_may_be_a_label(word, root):
+    films, refusals = read(root, PLAIN.replace("p1", word))
+    assert list(films) == ["three.jpg", "b/1.2.840.5"]
+    assert refusals["a/one.png"].detail == (
+        f"column pid has {word!r}, which names no patient; give each unknown one a name of its own"
+    )
+    assert labels_of(read(root, PLAIN)[0])["a/two.png"] == (0, -1)
+
+
+@pytest.mark.parametrize(("num_one", "num_others", "is_told"), [(21, 20, True), (21, 200, False), (20, 20, False)])
+def test_a_patient_of_a_great_part_of_the_images_is_told(num_one, num_others, is_told, root, caplog):
+    patients = ["X"] * num_one + [f"p{number}" for number in range(num_others)]
+    for number in range(len(patients)):
+        (root / f"{number}.png").touch()
+    films, _ = read(root, "\n".join([HEADER, *(f"{n}.png,{name},1,0" for n, name in enumerate(patients))]))
+    assert len(films) == len(patients)
+    lines = [line for line in caplog.messages if "if that means unknown" in line]
+    assert len(lines) == is_told
+    assert not is_told or f"column pid: X has {num_one} of {len(patients)} images" in lines[0]
+
+
 @pytest.mark.parametrize("word", UNKNOWN)
 def test_an_unknown_image_split_or_view_is_none(word, root):
     rows = [f"{row},{word if number else 'train'},{word}" for number, row in enumerate(ROWS)]
@@ -229,6 +251,11 @@ PLACES = {
     "{root}/b/../a/one.png": "a/one.png",
     "{root}/one.png": "a/one.png",
     "{link}/a/one.png": "a/one.png",
+    "file://{root}/a/one.png": "a/one.png",
+    "FILE://localhost{root}/%61/one%2Epng": "a/one.png",
+    "file:{root}/a/one.png": "a/one.png",
+    "file:///C:/data/a/one.png": None,
+    "file:///elsewhere/a/one.png": None,
     "1.2.840": None,  # the beginning of an UID
     "../raw/a/one.png": None,
     "C:\\data\\a\\one.png": None,
@@ -247,8 +274,15 @@ def test_an_image_is_found_by_what_it_is_called(name, root, tmp_path):
     else:
         assert list(films) == ["three.jpg"]
         assert [each.reason for each in refusals.values()].count("missing") == 1
-        is_absolute = name.startswith(("C:", "/", "{"))
+        is_absolute = name.startswith(("C:", "/", "{", "file:"))
         assert ("a path outside raw_dir" in str([*refusals.values()])) == is_absolute
+
+
+@pytest.mark.parametrize("address", ["https://x.org/a/one.png", "s3://bucket/a/one.png", "gs://b/one.png"])
+def test_an_address_is_no_path(address, root):
+    _, refusals = read(root, f"{HEADER}\nthree.jpg,p2,0,1\n{address},p1,1,0\n")
+    scheme = address.partition("://")[0]
+    assert refusals[address].detail == f"an address ({scheme}://): write the image's path from raw_dir"
 
 
 def test_absolute_paths_through_a_link_and_to_it(root, tmp_path):

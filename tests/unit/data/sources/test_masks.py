@@ -317,6 +317,19 @@ def test_a_soft_border_is_no_mask(tmp_path):
     assert Pack(tmp_path / "pack").manifest.mask_values["lesions"] == [0, 1]  # of the others
 
 
+@pytest.mark.parametrize(("other", "reasons"), [(0, {"bad_mask": 1}), (1, {})])
+def test_an_outline_is_a_class_only_where_another_mask_shows_it(other, reasons, tmp_path):
+    raw = masks_tree(tmp_path / "raw")
+    for path in (raw / "lesions").iterdir():
+        save_png(path, disc(80, 100, 2))
+    smaller = Image.fromarray(disc(256, 256, 2)).resize((100, 80), Image.BILINEAR)
+    save_png(raw / "lesions/film 3.png", np.array(smaller))
+    save_png(raw / "lesions/film 4.png", disc(80, 100, other or 2))
+    report = prepare(MaskFolderSource(raw), tmp_path / "pack", size=80, workers=0, max_quarantine=1.0)
+    assert report.reasons == reasons
+    assert Pack(tmp_path / "pack").manifest.mask_values["lesions"] == ([0, 1, 2] if other else [0, 2])
+
+
 def test_a_film_on_two_lists_stops_the_preparation(tmp_path):
     raw = masks_tree(tmp_path / "raw")
     write_lists(raw, test=["film 8.png", "film 0.png"])
