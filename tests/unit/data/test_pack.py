@@ -100,7 +100,7 @@ def test_masks_and_label_values(masked):
 def test_unknown_mask_and_scheme_name_the_known(masked, folder):
     with pytest.raises(ValueError, match=r"mask=lungs is unknown.*it has: bright"):
         masked.mask("lungs", 0)
-    with pytest.raises(ValueError, match=r"split=sample is unknown.*it has: official"):
+    with pytest.raises(ValueError, match=r"data\.split=sample: .* has no such split; it has official"):
         Pack(folder).split("sample")
 
 
@@ -154,7 +154,7 @@ def test_rows_of_several_splits(folder):
     pack = Pack(folder)
     splits = pack.split("official")
     np.testing.assert_array_equal(pack.is_in("official", ["train", "test"]), splits != "val")
-    with pytest.raises(ValueError, match=r"split=sample is unknown.*it has: official"):
+    with pytest.raises(ValueError, match=r"data\.split=sample: .* has no such split; it has official"):
         pack.is_in("sample", ["train"])
 
 

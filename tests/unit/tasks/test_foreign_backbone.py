@@ -1,6 +1,7 @@
 """Backbones of timm in a task: what they keep, and what they cannot do."""
 
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from composing import composed
 from omegaconf import OmegaConf
 from tiny import tiny_task
 
+from evax.data.module import PackDataModule
 from evax.backbones import create_backbone
 from evax.backbones.preprocessing import normalisation_of, normalise_as
 from evax.checkpoints.files import read_checkpoint, write_checkpoint
@@ -35,7 +37,7 @@ def run_dir(tmp_path):
     """A run of a foreign backbone whose weights asked for ChestX-ray14's statistics."""
     task = a_task(CXR14)
     state = {"state_dict": task.state_dict(), "loops": LOOPS, "global_step": 0}
-    task._trainer = SimpleNamespace(max_epochs=1, datamodule=SimpleNamespace(steps_per_epoch=1))
+    task._trainer = SimpleNamespace(max_epochs=1, datamodule=Mock(spec=PackDataModule, steps_per_epoch=1))
     task.on_save_checkpoint(state)
     write_checkpoint(state, tmp_path / "best.ckpt")
     return tmp_path

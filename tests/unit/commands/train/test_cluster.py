@@ -145,7 +145,7 @@ def test_a_rank_notes_its_error(tmp_path, monkeypatch):
     (tmp_path / "job.json").write_text(json.dumps({"overrides": [], "error": None}))
     with pytest.raises(FileNotFoundError):
         Rank(str(tmp_path))()
-    assert "FileNotFoundError" in json.loads((tmp_path / "job.json").read_text())["error"]
+    assert "config.yaml: No such file or directory" in json.loads((tmp_path / "job.json").read_text())["error"]
 
 
 def test_a_run_that_is_no_job_of_a_multirun_gets_no_record(tmp_path):
