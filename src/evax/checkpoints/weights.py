@@ -161,7 +161,7 @@ def _resize(file: Path, tensors: Tensors, model: nn.Module, own: Tensors) -> tup
     resized = [n for n in (TABLE, KERNEL) if n in tensors and n in own and tensors[n].shape != own[n].shape]
     grey = [n for n in STEMS if n in tensors and n in own and (tensors[n].shape[1], own[n].shape[1]) == (1, 3)]
     tensors = dict(tensors)
-    if TABLE in resized:
+    if TABLE in resized and tensors[TABLE].shape[-1] == own[TABLE].shape[-1]:
         tensors[TABLE] = _fit_table(file, tensors[TABLE], model)
     if KERNEL in resized and tensors[KERNEL].shape[1] == own[KERNEL].shape[1]:
         height, width = own[KERNEL].shape[2:]

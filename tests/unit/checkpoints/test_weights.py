@@ -315,6 +315,14 @@ def test_a_stage_of_a_hierarchy_is_no_network(kind, tmp_path, model):
         assert "choose the backbone of the file (of stages as Swin is, 96 wide at first; the model is an EVA" in told
 
 
+def test_a_table_of_another_width_and_grid_is_of_another_backbone(tmp_path, model, trained):
+    content = trained | {"pos_embed": torch.ones(1, 3136, 96), "patch_embed.proj.weight": torch.ones(96, 3, 7, 7)}
+    with pytest.raises(
+        WeightsError, match=r"pos_embed is \(1, 3136, 96\) in the file.*96 wide, 2 blocks; the model is an"
+    ):
+        load_weights(model, saved(content, tmp_path / "hiera.pt"))
+
+
 def test_networks_in_a_list_are_several(tmp_path, model, trained):
     content = {f"nets.{number}.{name}": tensor for number in range(2) for name, tensor in trained.items()}
     with pytest.raises(
