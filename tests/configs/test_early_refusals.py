@@ -21,7 +21,7 @@ MISTAKES = {
     "train.py data.pack=PACK batch_size=1024 trainer.devices=3": "more than 20 training images; use batch_size=3",
     "train.py data.pack=PACK batch_size=1024 trainer.devices=[0,1] trainer.num_nodes=2": "use batch_size=4",
     "train.py data.pack=PACK batch_size=1024 trainer.devices=32": "lower it, per_device_batch or trainer.devices",
-    "train.py experiment=demo_segment data.pack=PACK batch_size=512 trainer.devices=2": "use batch_size=4",
+    "train.py experiment=demo_segment data.pack=PACK data.fraction=1 batch_size=99 trainer.devices=2": "batch_size=4",
     "train.py data.pack=PACK batch_size=7 per_device_batch=2": "batch_size=7 does not divide into 1 devices",
     "train.py data.pack=PACK batch_size=8 trainer.devices=3": "batch_size=8 does not divide over 3 devices",
     "train.py data.pack=PACK plan=true batch_size=1024": "batch_size=1024 is more than 20",

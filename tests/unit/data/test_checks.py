@@ -47,7 +47,7 @@ def test_a_split_without_images_and_an_unknown_one_are_named(pack_folder):
     assert len(rows_in(pack, "official", ("train", "val"))) > len(rows_in(pack, "official", ("val",)))
     with pytest.raises(
         ValueError,
-        match=r"^data\.split=official has no images in holdout in the pack .*: it has \d+ train, .*; its splits are train",
+        match=r"^data\.split=official has no images in holdout in the pack .*: it has \d+ train.*; its splits are",
     ):
         rows_in(pack, "official", ("holdout",))
     with pytest.raises(ValueError, match=r"^data\.split=offical: the pack at .* has no such split; it has official$"):
