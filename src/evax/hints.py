@@ -318,8 +318,13 @@ def _quoted(key: str, value: str) -> str:
         value = f"[{value}]"
     if _PLAIN.fullmatch(value) or value[:1] in "[{":
         return f"{key}={value}"
-    inner = re.sub(r'(\\*)(")', r"\1\1\\\2", value)
-    return shlex.quote(f'{key}="{inner}"')
+    return shlex.quote(f"{key}={in_quotes(value)}")
+
+
+def in_quotes(text: str) -> str:
+    """A text as Hydra reads it back: quotes are escaped, and backslashes before them; ${ begins no interpolation."""
+    text = text.replace("${", r"\${")
+    return '"' + re.sub(r'(\\*)("|$)', lambda end: 2 * end[1] + ('\\"' if end[2] else ""), text) + '"'
 
 
 def _with_blanks(

@@ -113,8 +113,12 @@ OTHERS = (
     *("backbone", "model", "tokenizer", "experiment", "name", "weights"),
 )
 CHOSEN = {
-    "backbone": ("eva_x", "eva_x_small", "timm"), "model": ("mim",), "data": ("cxr14", "masked"),
-    "tokenizer": ("hog", "mgca_vit_b"), "experiment": ("demo_pretrain",), "logger": ("none", "wandb"),
+    "backbone": ("eva_x", "eva_x_small", "timm"),
+    "model": ("mim",),
+    "data": ("cxr14", "masked"),
+    "tokenizer": ("hog", "mgca_vit_b"),
+    "experiment": ("demo_pretrain",),
+    "logger": ("none", "wandb"),
     "optim": ("eva_x", "sgd"),
 }
 

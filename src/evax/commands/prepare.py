@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from evax.commands.following import next_training, splits_told
+from evax.commands.following import lacking, next_training, splits_told
 from evax.config import PREPARE_KEYS, ConfigError, check_config, check_node, instantiate
 from evax.data import prepare as packs
 from evax.data.manifest import QUARANTINE, read_manifest
@@ -74,6 +74,8 @@ def prepare(cfg: DictConfig) -> None:
         )
     manifest, usual = read_manifest(folder), Path(cfg.paths.packs) / source.name
     log.info("%s", splits_told(manifest))
+    if lack := lacking(manifest):
+        log.warning("%s", lack)
     if command := next_training(manifest, str(folder) if folder != usual else None):
         log.info("next: %s", command)
 

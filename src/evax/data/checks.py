@@ -6,10 +6,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from evax.data.manifest import Manifest
 from evax.data.near import check_near_duplicates
 from evax.data.pack import Pack
 from evax.data.sides import sided
+from evax.data.sources.folder import FolderSource
+from evax.data.sources.masks import MaskFolderSource
 
+SPLITS = ("train", "val", "test")
+REDRAWS = {source.name: source.redraw for source in (FolderSource, MaskFolderSource)}  # of images of one's own
 STEPS = 10  # of an epoch, at least, where a batch is proposed
 
 
@@ -71,25 +76,47 @@ def rows_in(pack: Pack, scheme: str, splits: Sequence[str]) -> Int[np.ndarray, "
     """Rows of a pack in any of the splits of a scheme, ascending; ValueError naming the scheme where there are none."""
     rows = np.flatnonzero(pack.is_in(scheme, splits))
     if not len(rows):
-        raise ValueError(f"data.split={scheme} has no images in {', '.join(splits)} in the pack {pack.folder}")
+        counts = {split: int(pack.is_in(scheme, (split,)).sum()) for split in SPLITS}
+        held = ", ".join(f"{count:,} {split}" for split, count in counts.items() if count) or "none"
+        known = not set(splits) - set(SPLITS)
+        fix = filling(pack.manifest, splits) if known else f"its splits are {', '.join(SPLITS)}"
+        raise ValueError(
+            f"data.split={scheme} has no images in {', '.join(splits)} in the pack {pack.folder}: it has {held}; {fix}"
+        )
     return rows
 
 
-def fitting_batch(num_images: int, per_device_batch: int | None = None) -> int:
-    """A batch of which an epoch has `STEPS` or more: a power of two, or that many times `per_device_batch`."""
-    fitting = per_device_batch or 1
+def filling(manifest: Manifest, splits: Sequence[str]) -> str:
+    """How to come by images in splits of a pack that has none there."""
+    schemes: Mapping[str, Mapping[str, int]] = manifest.counts.get("splits", {})
+    if full := next((name for name, counts in schemes.items() if all(counts.get(split) for split in SPLITS)), None):
+        return f"use data.split={full}"
+    redraw = REDRAWS.get(manifest.source)
+    if redraw and not manifest.provenance.get("splits", "").startswith("drawn"):
+        return f"prepare again with images in {', '.join(splits)}, or with {redraw} to draw all splits by patient"
+    return "prepare again with more patients"
+
+
+def fitting_batch(num_images: int, smallest: int = 1) -> int | None:
+    """A batch of which an epoch has `STEPS` or more: `smallest` times a power of two; None where that is too large."""
+    if smallest > num_images:
+        return None
+    fitting = smallest
     while 2 * fitting <= num_images // STEPS:
         fitting *= 2
     return fitting
 
 
-def check_batch(batch_size: int, num_images: int, per_device_batch: int | None = None, instead: str = "") -> None:
-    """Refuse a batch of more than all training images; the message names one that is not, and what else may be done."""
+def check_batch(batch_size: int, num_images: int, smallest: int = 1, instead: str = "") -> None:
+    """Refuse a batch of more than all training images; the message names one that is not, and what else may be done.
+
+    `smallest` is what all devices together take at once.
+    """
     if batch_size <= num_images:
         return
-    fitting = fitting_batch(num_images, per_device_batch)
-    proposal = f"; use batch_size={fitting}{instead}" if fitting <= num_images else ""
-    raise ValueError(f"batch_size={batch_size} is more than {num_images} training images{proposal}")
+    fitting = fitting_batch(num_images, smallest)
+    fix = f"use batch_size={fitting}" if fitting else "lower it, per_device_batch or trainer.devices"
+    raise ValueError(f"batch_size={batch_size} is more than {num_images} training images; {fix}{instead}")
 
 
 def accumulation(global_batch: int, per_device_batch: int, world_size: int) -> int:

@@ -27,7 +27,7 @@ from evax.data.checks import check_batch, check_mirror
 from evax.data.leakage import check_passed
 from evax.data.manifest import PackError
 from evax.data.module import PackDataModule
-from evax.runs.early import smaller_experiment
+from evax.runs.early import num_devices, smaller_experiment, smallest_batch
 from evax.runs.launch import launched
 from evax.runs.settings import is_segmenter, is_supervised
 from evax.tasks.base import Task
@@ -52,10 +52,9 @@ def check_films(cfg: DictConfig, data: PackDataModule, *, has_begun: bool = Fals
     if cfg.protocol == "clean":
         check_passed(data.gate, data.split)
     if data.steps_per_epoch < 1:
-        check_batch(cfg.batch_size, data.films_per_epoch, cfg.per_device_batch, instead=smaller_experiment(cfg))
-    devices, nodes = cfg.trainer.get("devices"), cfg.trainer.get("num_nodes", 1)
-    if isinstance(devices, int) and devices > 0:
-        data.accumulation(devices * nodes)
+        check_batch(cfg.batch_size, data.films_per_epoch, smallest_batch(cfg), instead=smaller_experiment(cfg))
+    if devices := num_devices(cfg):
+        data.accumulation(devices)
     if not is_supervised(cfg):
         return
     every, epochs = cfg.trainer.get("check_val_every_n_epoch", 1), cfg.trainer.max_epochs

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from evax.checkpoints.errors import WeightsError
 from evax.checkpoints.names import CONFIG
@@ -14,7 +14,14 @@ from evax.data.checks import accumulation, check_batch, rows_in
 from evax.data.manifest import PackError
 from evax.data.pack import Pack
 from evax.data.union import open_packs
-from evax.runs.settings import changed_keys, check_run_dir, check_settings, is_classifier, settle_published
+from evax.runs.settings import (
+    changed_keys,
+    check_run_dir,
+    check_settings,
+    is_classifier,
+    is_segmenter,
+    settle_published,
+)
 
 SAMPLES = {"mim": "sample_pretrain", "classifier": "sample_finetune"}  # experiments for hundreds of images
 
@@ -107,11 +114,23 @@ def check_images(cfg: DictConfig, pack: Pack) -> None:
     num_images = len(rows_in(pack, data.split, list(data.fit_on)))
     rows_in(pack, data.split, [data.get("select_on") or ("test" if cfg.protocol == "official" else "val")])
     if data.fraction == 1 and data.sampling == "uniform" and data.near_duplicates == "report":
-        check_batch(data.batch_size, num_images, data.per_device_batch, instead=smaller_experiment(cfg))
-    devices, nodes = cfg.trainer.get("devices"), cfg.trainer.get("num_nodes", 1)
-    if isinstance(devices, int) and devices > 0:
-        share = max(1, data.batch_size // (devices * nodes))
-        accumulation(data.batch_size, min(data.per_device_batch or share, share), devices * nodes)
+        check_batch(data.batch_size, num_images, smallest_batch(cfg), instead=smaller_experiment(cfg))
+    if devices := num_devices(cfg):
+        share = max(1, data.batch_size // devices)
+        accumulation(data.batch_size, min(data.per_device_batch or share, share), devices)
+
+
+def num_devices(cfg: DictConfig) -> int | None:
+    """The devices of a run on all its nodes; None where the machine says how many."""
+    devices = cfg.trainer.get("devices")
+    count = len(devices) if isinstance(devices, ListConfig) else devices
+    return count * cfg.trainer.get("num_nodes", 1) if isinstance(count, int) and count > 0 else None
+
+
+def smallest_batch(cfg: DictConfig) -> int:
+    """The images that all devices take at once, where they are known; UPerNet's BatchNorm needs two on each."""
+    at_least = 2 if is_segmenter(cfg) and cfg.model.get("decoder") == "upernet" else 1
+    return max(cfg.data.per_device_batch or 1, at_least) * (num_devices(cfg) or 1)
 
 
 def smaller_experiment(cfg: DictConfig) -> str:

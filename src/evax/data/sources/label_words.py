@@ -1,12 +1,14 @@
 """What the words in a column of labels mean, those of a user's own included."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from evax.data.labels import ABSENT, NOT_MENTIONED, PRESENT, UNCERTAIN
+from evax.hints import in_quotes
 
 WORDS = {
     **dict.fromkeys(("1", "true", "yes"), PRESENT),
@@ -20,6 +22,7 @@ _LIKELY = {
     **dict.fromkeys(("negative", "neg", "absent"), "0"),
     **dict.fromkeys(("uncertain", "equivocal"), "-1"),
 }
+_BARE = re.compile(r"[a-z][a-z0-9 _./+-]*|-?\d+(\.\d+)?", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?")
 _BOOLEANS = {True: ("true", "yes"), False: ("false", "no")}  # YAML reads these words, too, as booleans
 _NUM_SHOWN = 6
@@ -28,15 +31,19 @@ _NUM_SHOWN = 6
 def words_of(label_map: Any) -> dict[str, int]:
     """What every word means, of which `label_map` adds or changes some: 1, 0, -1 or null, in letters of any case.
 
+    It is a mapping, or pairs of a word and its meaning, since only there a word may stand in quotes.
     Raises ValueError for another meaning.
     """
     meanings = {"1": PRESENT, "0": ABSENT, "-1": UNCERTAIN, "None": NOT_MENTIONED}
     words = dict(WORDS)
-    if label_map is not None and not isinstance(label_map, Mapping):
+    pairs = list(label_map.items()) if isinstance(label_map, Mapping) else [] if label_map is None else label_map
+    is_paired = isinstance(pairs, list | tuple) and all(isinstance(each, list | tuple) for each in pairs)
+    if not is_paired or any(len(each) != 2 or isinstance(each[0], list | dict) for each in pairs):
         raise ValueError(
-            f"source.label_map={label_map}: write what each word means, as in {{positive: 1, negative: 0}}"
+            f"source.label_map={label_map}: write what each word means, as in {{positive: 1, negative: 0}} or, for "
+            'words of special characters, [["positive",1],["negative",0]]'
         )
-    for word, meaning in (label_map or {}).items():
+    for word, meaning in pairs:
         known = meanings.get(_plain(str(int(meaning) if isinstance(meaning, bool) else meaning), lower=False))
         if known is None:
             raise ValueError(f"source.label_map: {word} means {meaning}; give 1, 0, -1 (uncertain) or null (nothing)")
@@ -55,11 +62,20 @@ def unknown_words(cells: Mapping[str, Counter[str]]) -> str:
     counted = [f"column {column} has {_counted(counts)}" for column, counts in cells.items() if counts]
     total: Counter[str] = sum(cells.values(), Counter())
     shown = dict.fromkeys(word.lower() for word, _ in total.most_common(_NUM_SHOWN))
-    asked = ", ".join(f"{word}: {_LIKELY.get(word, '?')}" for word in shown)
-    meanings = " (each ? being 1, 0, -1 or null)" if "?" in asked else ""
+    meant = {word: _LIKELY.get(word, "?") for word in shown}
+    meanings = " (each ? being 1, 0, -1 or null)" if "?" in meant.values() else ""
     several = any(len(counts) > 2 for counts in cells.values())
     classes = "; of a column of class names make one of 1 and 0 for each class (pandas.get_dummies)" if several else ""
-    return f"{'; '.join(counted)}: say what the words mean, 'source.label_map={{{asked}}}'{meanings}{classes}"
+    return f"{'; '.join(counted)}: say what the words mean, {_typed(meant)}{meanings}{classes}"
+
+
+def _typed(meant: Mapping[str, str]) -> str:
+    """The setting as a shell takes it: pairs in quotes where a word is not one that Hydra reads without them."""
+    if all(_BARE.fullmatch(word) for word in meant):
+        asked = f"{{{', '.join(f'{word}: {meaning}' for word, meaning in meant.items())}}}"
+    else:
+        asked = f"[{','.join(f'[{in_quotes(word)},{meaning}]' for word, meaning in meant.items())}]"
+    return shlex.quote(f"source.label_map={asked}")
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -2,13 +2,19 @@
 
 import gzip
 import logging
+import re
+import shlex
 import unicodedata
+from collections import Counter
 
 import numpy as np
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from evax.data.sources.folder import FolderSource
 from evax.data.sources.folder_table import Columns
+from evax.data.sources.label_words import label_of, unknown_words, words_of
 
 NAMES = ("a/one.png", "a/two.png", "three.jpg", "b/1.2.840.5")
 HEADER = "file,pid,Edema,Mass"
@@ -316,7 +322,12 @@ WORDS = "\n".join([HEADER, "a/one.png,p1,Positive,no", "a/two.png,p1,NEGATIVE,ye
 
 @pytest.mark.parametrize(
     "label_map",
-    [{"positive": 1, "negative": 0}, {"POSITIVE": True, "Negative": False}, {"positive": "1", "negative": 0.0}],
+    [
+        {"positive": 1, "negative": 0},
+        [["positive", 1], ["Negative", 0]],
+        {"POSITIVE": True, "Negative": False},
+        {"positive": "1", "negative": 0.0},
+    ],
 )
 def test_words_mean_what_the_user_says(label_map, root):
     films, refusals = read(root, WORDS, {"label_map": label_map})
@@ -362,6 +373,57 @@ def test_all_words_unknown_are_counted_with_the_map_to_write(root):
     assert "'source.label_map={positive: 1, negative: 0}'" in message
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("Négatif", "sí", "阳性", "positive (confirmed)", "tb=yes", ">1", "#", "Tb, active", "a:b", "it's", 'say "x"'),
+        *(
+            "back\\slash",
+            "end\\",
+            'both\\"',
+            "$x",
+            "${x}",
+            "{a}",
+            "[a]",
+            "a'b\"c",
+            "1e5",
+            "1_0",
+            ".5",
+            "2",
+            "2.50",
+            "007",
+        ),
+        *(
+            "+",
+            "++ b",
+            "n.a.",
+            "tb+",
+            "c/d",
+            "a  b",
+            "*",
+            "~",
+            "!",
+            "a;b",
+            "a|b",
+            "%",
+            "x@y",
+            "`ls`",
+            "inf",
+            "e5",
+            "-x",
+        ),
+    ],
+)
+def test_the_map_to_write_can_be_typed_for_any_word(word):
+    told = unknown_words({"Edema": Counter([word, "positive"])})
+    typed = re.search(r"say what the words mean, (.*?)(?: \(each \?.*)?$", told)[1].replace("?", "0")
+    (setting,) = shlex.split(typed)
+    (override,) = OverridesParser.create().parse_overrides([setting])
+    cfg = OmegaConf.create({"label_map": override.value()})
+    words = words_of(OmegaConf.to_container(cfg, resolve=True)["label_map"])
+    assert (label_of(word, words), label_of("POSITIVE", words)) == (0, 1)
+
+
 def test_a_column_of_class_names_is_told_from_labels(root):
     rows = [
         f"{name},p{n},{word}"
@@ -380,6 +442,9 @@ def test_a_column_of_class_names_is_told_from_labels(root):
         ({"positive": "yes"}, "positive means yes"),
         ("positive", r"source\.label_map=positive: write what each word means"),
         ([1, 0], r"source\.label_map=\[1, 0\]"),
+        ([["positive"]], r"source\.label_map=\[\['positive'\]\]: write what each word means"),
+        ([["positive", 2]], "positive means 2; give 1, 0, -1"),
+        ([[["a"], 1]], "write what each word means"),
     ],
 )
 def test_a_map_that_says_nothing_is_refused(label_map, message, root):
