@@ -9,12 +9,12 @@ from composing import composed
 from omegaconf import OmegaConf
 from tiny import tiny_task
 
-from evax.data.module import PackDataModule
 from evax.backbones import create_backbone
 from evax.backbones.preprocessing import normalisation_of, normalise_as
 from evax.checkpoints.files import read_checkpoint, write_checkpoint
 from evax.checkpoints.weights import load_weights
 from evax.config import instantiate
+from evax.data.module import PackDataModule
 from evax.data.normalisation import CXR14, IMAGENET
 from evax.optim import AdamWCosine
 from evax.runs.settings import settled
