@@ -196,6 +196,12 @@ def test_a_key_that_counts_something_else_says_what(name, told):
     assert nearest_key(name, [], EVERYWHERE) == f"did you mean '{told}?"
 
 
+@pytest.mark.parametrize("word", ["experiment = demo", "experiment =demo", "experiment= demo"])
+def test_blanks_inside_quotes_are_taken_out(word):
+    assert misread([word], EVERYWHERE) == f"{word}: write experiment=demo"
+    assert misread(["name=a b", "notes=['x = y']"], EVERYWHERE) is None
+
+
 @pytest.mark.parametrize(
     "line",
     [
