@@ -297,9 +297,8 @@ def _of_composition(root: HydraException) -> str:
     if missing := re.match(r"You must specify '(\w+)', .*Available options:(.*)", str(root), re.DOTALL):
         group, options = missing[1], [each for each in missing[2].split() if each not in BASES.get(missing[1], ())]
         return f"{group}: is not given; write {group}=NAME, one of {', '.join(options)}"
-    if ambiguous := re.match(r"Ambiguous value for argument '(([^=]*)=(.*))'", str(root)):
-        key, values = ambiguous[2], ambiguous[3]
-        return f"{ambiguous[1]}: several values are a sweep, which needs -m; write {key}=[{values}] for a list"
+    if ambiguous := re.match(r"Ambiguous value for argument '([^']*)'", str(root)):
+        return f"{ambiguous[1]}: commas make a sweep, which needs -m; a list is written [A,B]"
     return " ".join(str(root).split())
 
 

@@ -1,6 +1,7 @@
 """What a misspelt name was meant to be, and what people who come from other tools type for it."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -202,6 +203,9 @@ def _with_blanks(words: Sequence[str], place: int, everywhere: Sequence[str]) ->
     word, following = words[place], words[place + 1 : place + 3]
     if "=" not in word and "/" in word and (key := next((key for key in OF_FOLDERS if key in everywhere), None)):
         return f"{word}: write {key}={word}"
+    apart = re.fullmatch(r"([\w.@/]+)(\s*)=(\s*)(.+)", word)
+    if apart and (apart[2] or apart[3]):
+        return f"{word}: write {apart[1]}={apart[4]}"
     if not following:
         return None
     if word.endswith("=") and word != "=" and _is_value(following[0]):

@@ -118,7 +118,7 @@ def test_misspelt_choice(here):
         ("train.py backbone=eva_x_s", "backbone=eva_x_s: no such choice; did you mean 'eva_x_small'?"),
         ("train.py data=/x/y", "data=/x/y: data= names a data set; give the folder of a download by raw_dir=/x/y"),
         ("train.py model=vit_s", "model=vit_s: no such choice; did you mean 'backbone=eva_x_small'?"),
-        ("train.py seed=0,1", "seed=0,1: several values are a sweep, which needs -m; write seed=[0,1] for a list"),
+        ("train.py seed=0,1", "seed=0,1: commas make a sweep, which needs -m; a list is written [A,B]"),
         ("evaluate.py lr=3", "lr: no such key; (valid: against, backbone"),
     ],
 )

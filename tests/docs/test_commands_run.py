@@ -41,10 +41,11 @@ BRIEF = "trainer.max_epochs=1 optim.warmup_epochs=0.5 image_size=64"
 FEW = "num_films=2 num_checked=2 num_figures=1 draws=20 batch_size=2"
 ADDED = {  # by a pattern: words that make a command small
     r"prepare.py data=cxr14": "size=96",
-    r"prepare.py data=phantom": "source.num_films=240 size=64",
+    r"prepare.py data=phantom": "source.num_films=160 size=64",
     r"prepare.py data=folder": "size=64",
-    r"train.py experiment=(demo_pretrain|sample_pretrain)": f"{BRIEF} trainer.check_val_every_n_epoch=1",
-    r"train.py experiment=(demo_finetune|sample_finetune|demo_square)": BRIEF,
+    r"train.py experiment=(demo|sample)_pretrain": "trainer.check_val_every_n_epoch=1",
+    r"train.py experiment=sample": "batch_size=16 data.fraction=0.2",
+    r"train.py experiment=(demo|sample)_(pretrain|finetune|square)": BRIEF,
     r"train.py experiment=demo_segment": f"{BRIEF} data.fraction=1.0 model.channels=16",
     r"train.py .*data=folder": f"{BRIEF} backbone=eva_x_tiny batch_size=4",
     r"train.py .*then=probe": " ".join(f"then.{word}" for word in PROBE.split()),
@@ -86,7 +87,7 @@ class Place:
         self.folder, self.shared = folder, shared
         names = ("EVAX_PACKS", "EVAX_RUNS", "EVAX_RUN_DIR")
         self.environment = {name: value for name, value in os.environ.items() if name not in names}
-        self.environment |= {"WANDB_MODE": "offline", "OMP_NUM_THREADS": "2", "EVAX_TRACEBACK": "1"}
+        self.environment |= {"WANDB_MODE": "offline", "EVAX_TRACEBACK": "1"}
 
     def small(self, text: str) -> list[str]:
         """The words of a command, made small and filled in."""

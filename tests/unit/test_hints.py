@@ -107,6 +107,12 @@ def test_words_that_hydra_would_misread_are_written_again(line, told):
     assert misread(line.split(), EVERYWHERE).startswith(told)
 
 
+@pytest.mark.parametrize("word", ["experiment = demo", "experiment =demo", "experiment= demo"])
+def test_blanks_inside_quotes_are_taken_out(word):
+    assert misread([word], EVERYWHERE) == f"{word}: write experiment=demo"
+    assert misread(["name=a b", "notes=['x = y']"], EVERYWHERE) is None
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -16,6 +16,8 @@ from evax.data.pack import Pack
 from evax.data.union import open_packs
 from evax.runs.settings import changed_keys, check_run_dir, check_settings, is_classifier, settle_published
 
+NUMBERS = ("batch_size", "per_device_batch", "image_size", "trainer.devices", "trainer.num_nodes", "trainer.max_epochs")
+OF_BACKBONE = ("backbone", "random")  # features of `evaluate.py`
 SAMPLES = {"mim": "sample_pretrain", "classifier": "sample_finetune"}  # experiments for hundreds of images
 
 
@@ -29,6 +31,7 @@ def check_training(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         changed_keys(overrides)
         return
     check_settings(cfg)
+    check_numbers(cfg)
     if cfg.masking is not None:
         instantiate(cfg.masking)
     pack, missing = pack_or_missing(cfg.data)
@@ -39,8 +42,35 @@ def check_training(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         check_images(cfg, pack)
 
 
+def check_numbers(cfg: DictConfig) -> None:
+    """Refuse what is no whole number above 0 where only such make sense; null and "auto" are left to who reads them."""
+    for key in NUMBERS:
+        value = OmegaConf.select(cfg, key)
+        is_open = value is None or (key == "trainer.devices" and (not isinstance(value, int) or value == -1))
+        if not is_open and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise ConfigError(f"{key}={value}: give a whole number above 0")
+
+
+def check_source(cfg: DictConfig) -> None:
+    """Refuse to explain two things at once, or nothing."""
+    if (cfg.run is None) == (cfg.weights is None):
+        raise ConfigError("give run=RUN_DIR, a fine-tuning, or weights=FILE with data= or images=FOLDER")
+
+
+def check_features(cfg: DictConfig) -> None:
+    """Refuse to read features of a backbone that is not named."""
+    if cfg.features in OF_BACKBONE and cfg.run is None and cfg.get("weights") is None:
+        raise ConfigError(
+            f"features={cfg.features} needs run=RUN_DIR, the pre-trained run, or weights=FILE and the data to probe on"
+        )
+
+
 def check_evaluation(cfg: DictConfig) -> None:
     """Refuse to evaluate or explain runs, weights and packs that are not there."""
+    if "images" in cfg:
+        check_source(cfg)
+    elif cfg.compare is None:
+        check_features(cfg)
     for key in ("run", "weights"):
         if cfg.get(key) is not None:
             check_there(key, cfg[key], (cfg.get("backbone") or {}).get("published"))

@@ -121,7 +121,7 @@ def test_masks_are_refused():
 
 def test_xformers_without_the_package_names_the_extra(monkeypatch):
     monkeypatch.setattr("evax.backbones.attention.find_spec", lambda name: None)
-    with pytest.raises(AttentionError, match=r"pip install 'evax\[xformers\]'"):
+    with pytest.raises(AttentionError, match=r"pip install -e '\.\[xformers\]'"):
         tiny_backbone(attention="xformers")
 
 

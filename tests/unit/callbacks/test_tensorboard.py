@@ -42,7 +42,7 @@ def test_a_resumed_run_shows_every_step_once(pack_folder, tmp_path):
 
 def test_a_missing_package_is_named_with_its_fix(tmp_path, monkeypatch):
     monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install 'evax\[tensorboard\]'"):
+    with pytest.raises(ValueError, match=r"pip install -e '\.\[tensorboard\]'"):
         TensorBoard(str(tmp_path))
 
 

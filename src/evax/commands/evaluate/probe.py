@@ -23,6 +23,7 @@ from evax.evaluation.readouts import READOUTS, encode_rows
 from evax.evaluation.study import Candidate, LabelledFilms, StudyResult, estimate_to_json, probe_study
 from evax.hints import nearest
 from evax.runs.choice import choice_of
+from evax.runs.early import check_features
 from evax.runs.gate import check_patients
 from evax.runs.record import PREDICTIONS, RESULT, SUMMARY, command_line, commit, digest, save_result
 from evax.runs.settings import best_precision
@@ -96,10 +97,7 @@ def check_subject(cfg: DictConfig, overrides: Sequence[str]) -> None:
         raise ConfigError(f"features={cfg.features} is not known; choose one of {', '.join(FEATURES)}")
     if cfg.run is not None and cfg.get("weights") is not None:
         raise ConfigError(f"weights={cfg.weights}: run={cfg.run} has weights of its own; give one of the two")
-    if cfg.features not in FLOORS and cfg.run is None and cfg.get("weights") is None:
-        raise ConfigError(
-            f"features={cfg.features} needs run=RUN_DIR, the pre-trained run, or weights=FILE and the data to probe on"
-        )
+    check_features(cfg)
     if of_masks := [key for key in ("flip", "window", "stride") if cfg.get(key)]:
         raise ConfigError(f"{of_masks[0]}: is for features=segmenter; leave it out")
     of_file = [key for key in ("weights", "mean", "std") if cfg.get(key) is not None]

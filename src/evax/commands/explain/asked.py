@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from evax.config import ConfigError
 from evax.explain import METHODS, Explainable, Method, attention
 from evax.hints import nearest
+from evax.runs.early import check_source
 from evax.runs.settings import PROTOCOLS
 
 FOLDER = "explanation"  # in a run directory
@@ -21,8 +22,7 @@ OF_FILES = ("data", "images")  # keys that go with weights=
 
 def check_asked(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuse what does not say, or says twice, whose maps of which films are meant."""
-    if (cfg.run is None) == (cfg.weights is None):
-        raise ConfigError("give run=RUN_DIR, a fine-tuning, or weights=FILE with data= or images=FOLDER")
+    check_source(cfg)
     of_file = [key for key in OF_FILES if cfg.get(key) is not None]
     of_file = of_file or [word for word in overrides if word.lstrip("+~").startswith("data")]
     if cfg.run is not None and of_file:

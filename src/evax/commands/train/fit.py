@@ -49,7 +49,7 @@ def forgotten(run_dir: Path, *, whole: bool) -> Iterator[None]:
     """Empty the run directory, or remove the `whole`, where the block fails before anything was trained."""
     try:
         yield
-    except Exception:
+    except BaseException:  # Ctrl-C, too
         if not has_begun(run_dir):
             for path in run_dir.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

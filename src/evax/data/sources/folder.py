@@ -86,7 +86,7 @@ class FolderSource(FileSource):
 
     def fingerprint(self) -> str:
         """The sha256 of the table and the settings; files are known by themselves."""
-        names = [] if self.table is None else [str(self._table())]
+        names = [] if self.table is None else [str(self._table().absolute())]
         return digest_of(self.raw_dir, names, f"{self.columns.named()} {self.patients}")
 
     def _read_table(self, files: Mapping[str, Path], refusals: list[Refusal]) -> dict[str, Film]:

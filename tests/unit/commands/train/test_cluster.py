@@ -90,7 +90,7 @@ def test_a_machine_without_sbatch_is_told_so(monkeypatch, tmp_path):
 
 def test_a_machine_without_submitit_is_told_so(monkeypatch, tmp_path):
     monkeypatch.setattr("evax.commands.train.cluster.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'evax\[slurm\]'"):
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[slurm\]'"):
         train(composed("trainer=slurm"), tmp_path / "run")
 
 
@@ -145,7 +145,7 @@ def test_a_rank_notes_its_error(tmp_path, monkeypatch):
     (tmp_path / "job.json").write_text(json.dumps({"overrides": [], "error": None}))
     with pytest.raises(FileNotFoundError):
         Rank(str(tmp_path))()
-    assert "FileNotFoundError" in json.loads((tmp_path / "job.json").read_text())["error"]
+    assert "config.yaml: No such file" in json.loads((tmp_path / "job.json").read_text())["error"]
 
 
 def test_a_run_that_is_no_job_of_a_multirun_gets_no_record(tmp_path):

@@ -1,6 +1,7 @@
 import csv
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,6 +217,14 @@ def test_fingerprint_follows_table_and_columns(root):
     assert FolderSource(root, table="films.csv", columns=Columns(image="file")).fingerprint() != before
     write(root, ROWS[:4])
     assert FolderSource(root, table="films.csv", columns=COLUMNS).fingerprint() != before
+
+
+def test_a_relative_folder_is_the_same(root, monkeypatch):
+    write(root)
+    monkeypatch.chdir(root.parent)
+    there = FolderSource(Path("raw"), table="films.csv", columns=COLUMNS)
+    assert there.fingerprint() == FolderSource(root, table="films.csv", columns=COLUMNS).fingerprint()
+    assert len(there.films()[0]) == len(FILES)
 
 
 @pytest.mark.data
