@@ -91,7 +91,7 @@ class FolderSource(FileSource):
 
     def fingerprint(self) -> str:
         """The sha256 of the table and the settings; files are known by themselves."""
-        names = [] if self.table is None else [str(self._table())]
+        names = [] if self.table is None else [str(self._table().absolute())]
         settings = f"{self.columns.named()} {self.patients}"
         settings += f" {sorted(self._words.items())}" if self.label_map else ""
         settings += f" {self.encoding}" if self.encoding else ""

@@ -221,6 +221,14 @@ def test_fingerprint_follows_table_and_columns(root):
     assert FolderSource(root, table="films.csv", columns=COLUMNS).fingerprint() != before
 
 
+def test_a_relative_folder_is_the_same(root, monkeypatch):
+    write(root)
+    monkeypatch.chdir(root.parent)
+    there = FolderSource(Path("raw"), table="films.csv", columns=COLUMNS)
+    assert there.fingerprint() == FolderSource(root, table="films.csv", columns=COLUMNS).fingerprint()
+    assert len(there.films()[0]) == len(FILES)
+
+
 @pytest.mark.data
 def test_real_dicom_and_png_films(shared_data, tmp_path):
     for path in (shared_data / "dicom").glob("*.dcm"):
