@@ -23,7 +23,7 @@ from evax.runs.settings import (
     settle_published,
 )
 
-NUMBERS = ("batch_size", "per_device_batch", "image_size", "trainer.devices", "trainer.num_nodes", "trainer.max_epochs")
+NUMBERS = ("batch_size", "per_device_batch", "image_size", "trainer.devices", "trainer.num_nodes")
 OF_BACKBONE = ("backbone", "random")  # features of `evaluate.py`
 SAMPLES = {"mim": "sample_pretrain", "classifier": "sample_finetune"}  # experiments for hundreds of images
 
